@@ -1,0 +1,199 @@
+"""The custom ops: non-maximum suppression and RoIAlign over a feature pyramid.
+
+Each exists as a loop to read (`maskrcnn/reference/`), as vectorised PyTorch (`fallback.py`) and as C++ (`csrc/`).
+The functions here check what they are given and call the fastest one there is, through PyTorch's dispatcher.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from maskrcnn.ops import register
+
+__all__ = ["build_information", "nms", "pyramid_roi_align"]
+
+
+def nms(boxes: Tensor, scores: Tensor, groups: Tensor | None = None, *, iou_threshold: float, max_keep: int) -> Tensor:
+    """Non-maximum suppression: of boxes that overlap, only the one with the best score survives.
+
+    Greedy, as in Faster R-CNN (arXiv 1506.01497, section 3.3): the candidates are visited best score first (equal
+    scores: lower index first), and each survives unless its IoU with an earlier survivor exceeds the threshold.
+
+    Args:
+        boxes: (..., N, 4) corners in any unit. All leading dimensions are images, treated independently in one call.
+        scores: (..., N). A score of -inf or NaN marks a slot that is no candidate, such as padding.
+        groups: (..., N) int64, for instance classes or pyramid levels; boxes of different groups never suppress each
+            other. None puts all boxes of an image into one group.
+        iou_threshold: in [0, 1]; a box is suppressed when an IoU is strictly greater.
+        max_keep: how many survivors to return at most.
+
+    Returns:
+        (..., max_keep) int64: indices into N of the survivors, best score first, then -1 where fewer survive.
+
+    A box with a NaN is no candidate; a box with swapped corners has area 0 and overlaps nothing. There is no gradient.
+    Boxes in 16-bit floats, also under autocast, are compared in float32.
+
+    Raises:
+        TypeError: an argument of the wrong type or dtype.
+        ValueError: sizes or devices that do not fit together, or a threshold or `max_keep` out of range.
+    """
+    _require_floating_point(boxes=boxes, scores=scores)
+    if boxes.dim() < 2 or boxes.shape[-1] != 4:
+        raise ValueError(f"nms: boxes must be (..., N, 4), found {_shape(boxes)}")
+    if scores.shape != boxes.shape[:-1]:
+        raise ValueError(f"nms: scores must be {_shape(boxes[..., 0])} like the boxes, found {_shape(scores)}")
+    _require_same_device("nms", boxes=boxes, scores=scores)
+    if groups is not None:
+        if not isinstance(groups, Tensor) or groups.dtype != torch.int64:
+            raise TypeError(f"nms: groups must be an int64 tensor, found {_kind(groups)}")
+        if groups.shape != scores.shape:
+            raise ValueError(f"nms: groups must be {_shape(scores)} like the scores, found {_shape(groups)}")
+        _require_same_device("nms", boxes=boxes, groups=groups)
+    if not 0 <= iou_threshold <= 1:
+        raise ValueError(f"nms: iou_threshold must be in [0, 1], found {iou_threshold}")
+    if max_keep < 0:
+        raise ValueError(f"nms: max_keep must not be negative, found {max_keep}")
+
+    leading, count = boxes.shape[:-2], boxes.shape[-2]
+    batch = math.prod(leading)
+    dtype = torch.promote_types(torch.promote_types(boxes.dtype, scores.dtype), torch.float32)
+    keep = torch.ops.maskrcnn.nms(
+        boxes.detach().to(dtype).reshape(batch, count, 4),
+        scores.detach().to(dtype).reshape(batch, count),
+        None if groups is None else groups.reshape(batch, count),
+        float(iou_threshold),
+        max_keep,
+    )
+    return keep.reshape(*leading, max_keep)
+
+
+def pyramid_roi_align(
+    features: Sequence[Tensor],
+    rois: Tensor,
+    *,
+    output_size: int,
+    strides: Sequence[float],
+    sampling_ratio: int,
+    aligned: bool,
+    finest_size: float = 56.0,
+) -> Tensor:
+    """RoIAlign (Mask R-CNN section 3) of each RoI, from the pyramid level that suits its size (FPN equation 1).
+
+    Level of a w x h RoI: floor(log2(sqrt(w h) / finest_size + 1e-6)), clamped to the levels there are. With the
+    default, RoIs below 112 pixels go to the first level, below 224 to the second, and so on. It is one rule under
+    three names: FPN and torchvision write floor(4 + log2(sqrt(w h) / 224)) for P2..P5, MMDetection uses this form.
+
+    In the level's coordinates (pixels / stride; `aligned` subtracts half a cell, since features sit at cell centres)
+    the RoI is cut into S x S bins; each bin is the average of g x g samples, and each sample is interpolated
+    between its four neighbours. No coordinate is ever rounded, which is the point of RoIAlign.
+
+    Args:
+        features: L levels (B, C, H_l, W_l), finest first; float32, float64, float16 or bfloat16.
+        rois: (B, R, 4) in image pixels, float32 or float64.
+        output_size: S, bins along a side.
+        strides: L strides, image pixels per feature cell.
+        sampling_ratio: g; 0 chooses ceil(RoI size / S) for each RoI and axis.
+        aligned: the half-cell shift described above. Without it, an RoI is taken as at least one cell wide and high,
+            which is how the original release and torchvision's Mask R-CNN behave.
+        finest_size: see above.
+
+    Returns:
+        (B, R, C, S, S) in the dtype of the features; sums are float32, for float64 features float64. If the features
+        are channels-last in memory so is the result, as (B * R, C, S, S), and no copy is made on either side.
+
+    Samples more than one cell outside the level contribute 0. An RoI with swapped corners counts as one without
+    area (zeros, unless a fixed `sampling_ratio` or the minimum of one cell gives it something to read); an
+    RoI that is not finite gives zeros.
+
+    The gradient flows to the features only; RoIs are constants here (Mask R-CNN trains this way: "approximate joint
+    training"). The order of its sums is fixed, so it is the same bits in every run. Autocast changes nothing:
+    RoIAlign runs in the features' dtype.
+
+    Raises:
+        TypeError: an argument of the wrong type or dtype.
+        ValueError: sizes, devices or lengths that do not fit together, or a setting out of range.
+    """
+    features = list(features)
+    if not features:
+        raise ValueError("pyramid_roi_align: needs at least one feature level")
+    _require_floating_point(rois=rois, **{f"features[{index}]": level for index, level in enumerate(features)})
+    if rois.dim() != 3 or rois.shape[-1] != 4:
+        raise ValueError(f"pyramid_roi_align: rois must be (B, R, 4), found {_shape(rois)}")
+    for index, level in enumerate(features):
+        if level.dim() != 4 or level.shape[2] == 0 or level.shape[3] == 0:
+            raise ValueError(
+                f"pyramid_roi_align: features[{index}] must be (B, C, H, W) with pixels, found {_shape(level)}"
+            )
+        if level.shape[0] != rois.shape[0] or level.shape[1] != features[0].shape[1]:
+            raise ValueError(
+                f"pyramid_roi_align: features[{index}] must have {rois.shape[0]} images like the rois and "
+                f"{features[0].shape[1]} channels like features[0], found {_shape(level)}"
+            )
+        if level.dtype != features[0].dtype:
+            raise TypeError(
+                f"pyramid_roi_align: features[{index}] is {level.dtype} but features[0] is {features[0].dtype}"
+            )
+        _require_same_device("pyramid_roi_align", rois=rois, **{f"features[{index}]": level})
+    if len(strides) != len(features):
+        raise ValueError(f"pyramid_roi_align: {len(features)} feature levels but {len(strides)} strides")
+    if not all(stride > 0 for stride in strides) or not finest_size > 0:
+        raise ValueError(
+            f"pyramid_roi_align: strides and finest_size must be positive, found {tuple(strides)} and {finest_size}"
+        )
+    if output_size < 1 or sampling_ratio < 0:
+        raise ValueError(
+            f"pyramid_roi_align: output_size must be at least 1 and sampling_ratio at least 0, "
+            f"found {output_size} and {sampling_ratio}"
+        )
+
+    first = features[0]
+    return torch.ops.maskrcnn.pyramid_roi_align(
+        features,
+        rois.detach().to(torch.promote_types(first.dtype, torch.float32)),
+        output_size,
+        [float(stride) for stride in strides],
+        sampling_ratio,
+        aligned,
+        float(finest_size),
+        first.is_contiguous(memory_format=torch.channels_last) and not first.is_contiguous(),
+    )
+
+
+def build_information() -> dict[str, object]:
+    """What is compiled: {"compiled": bool, "reason": why not, or "", "ops": {op: its compiled backends}}."""
+    return {
+        "compiled": register.extension is not None,
+        "reason": register.extension_missing_because,
+        "ops": {
+            name: [
+                backend
+                for backend in ("CPU", "CUDA")
+                if torch._C._dispatch_has_kernel_for_dispatch_key(f"maskrcnn::{name}", backend)
+            ]
+            for name in register.SCHEMAS
+        },
+    }
+
+
+def _kind(value: object) -> str:
+    return f"a tensor of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(tensor.shape)
+
+
+def _require_floating_point(**tensors: Tensor) -> None:
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+            raise TypeError(f"{name} must be a tensor of floating-point numbers, found {_kind(tensor)}")
+
+
+def _require_same_device(op: str, **tensors: Tensor) -> None:
+    (name, tensor), (other_name, other) = tensors.items()
+    if tensor.device != other.device:
+        raise ValueError(f"{op}: {name} are on {tensor.device} but {other_name} on {other.device}")

@@ -1,0 +1,117 @@
+"""Tells PyTorch's dispatcher about the custom ops: schemas, shapes, gradients, and which kernel runs where.
+
+One call of `torch.ops.maskrcnn.nms` ends in the compiled kernel of the tensors' device if there is one
+(`STABLE_TORCH_LIBRARY_IMPL` in `csrc/`), otherwise in the PyTorch version in `fallback.py`. The environment variable
+`MASKRCNN_OPS=python` leaves the compiled kernels out.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from maskrcnn.ops import fallback
+
+SCHEMAS = {
+    "nms": "(Tensor boxes, Tensor scores, Tensor? groups, float iou_threshold, int max_keep) -> Tensor",
+    "pyramid_roi_align": (
+        "(Tensor[] features, Tensor rois, int output_size, float[] strides, int sampling_ratio, bool aligned, "
+        "float finest_size, bool channels_last) -> Tensor"
+    ),
+    # The gradients come in the dtype of the RoIs, the one in which they were summed.
+    "pyramid_roi_align_backward": (
+        "(Tensor gradient, Tensor rois, SymInt[] heights, SymInt[] widths, int output_size, float[] strides, "
+        "int sampling_ratio, bool aligned, float finest_size, bool channels_last) -> Tensor[]"
+    ),
+}
+
+_library = torch.library.Library("maskrcnn", "DEF")
+for _name, _schema in SCHEMAS.items():
+    _library.define(_name + _schema)
+    # A kernel registered for one device has precedence over this one, which is for all of them.
+    _library.impl(_name, getattr(fallback, _name), "CompositeExplicitAutograd")
+
+
+@torch.library.register_fake("maskrcnn::nms", lib=_library)
+def _nms_shape(boxes: Tensor, scores: Tensor, groups: Tensor | None, iou_threshold: float, max_keep: int) -> Tensor:
+    return boxes.new_empty((boxes.shape[0], max_keep), dtype=torch.int64)
+
+
+@torch.library.register_fake("maskrcnn::pyramid_roi_align", lib=_library)
+def _pooled_shape(
+    features: Sequence[Tensor],
+    rois: Tensor,
+    output_size: int,
+    strides: Sequence[float],
+    sampling_ratio: int,
+    aligned: bool,
+    finest_size: float,
+    channels_last: bool,
+) -> Tensor:
+    batch, count, channels, size = rois.shape[0], rois.shape[1], features[0].shape[1], output_size
+    if channels_last:
+        return features[0].new_empty((batch, count, size, size, channels)).permute(0, 1, 4, 2, 3)
+    return features[0].new_empty((batch, count, channels, size, size))
+
+
+@torch.library.register_fake("maskrcnn::pyramid_roi_align_backward", lib=_library)
+def _gradient_shapes(
+    gradient: Tensor,
+    rois: Tensor,
+    heights: Sequence[int],
+    widths: Sequence[int],
+    output_size: int,
+    strides: Sequence[float],
+    sampling_ratio: int,
+    aligned: bool,
+    finest_size: float,
+    channels_last: bool,
+) -> list[Tensor]:
+    batch, channels = rois.shape[0], gradient.shape[2]
+    if channels_last:
+        return [
+            rois.new_empty((batch, h, w, channels)).permute(0, 3, 1, 2) for h, w in zip(heights, widths, strict=True)
+        ]
+    return [rois.new_empty((batch, channels, h, w)) for h, w in zip(heights, widths, strict=True)]
+
+
+def _remember_sizes(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    features, rois, *settings = inputs
+    ctx.save_for_backward(rois)
+    ctx.heights, ctx.widths = [level.shape[2] for level in features], [level.shape[3] for level in features]
+    ctx.dtype = features[0].dtype
+    ctx.settings = settings
+
+
+def _pyramid_roi_align_gradient(ctx: Any, gradient: Tensor) -> tuple:
+    (rois,) = ctx.saved_tensors
+    levels = torch.ops.maskrcnn.pyramid_roi_align_backward(gradient, rois, ctx.heights, ctx.widths, *ctx.settings)
+    return [level.to(ctx.dtype) for level in levels], *[None] * (1 + len(ctx.settings))
+
+
+torch.library.register_autograd(
+    "maskrcnn::pyramid_roi_align", _pyramid_roi_align_gradient, setup_context=_remember_sizes, lib=_library
+)
+
+# RoIAlign runs in whatever dtype autocast gave the features; comparing boxes takes more digits than bfloat16 has.
+for _device_type in ("cpu", "cuda"):
+    torch.library.register_autocast("maskrcnn::nms", _device_type, torch.float32, lib=_library)
+
+
+def _load_extension() -> tuple[ModuleType | None, str]:
+    """The extension module, whose import registers the compiled kernels, or None and the reason in one line."""
+    if os.environ.get("MASKRCNN_OPS") == "python":
+        return None, "MASKRCNN_OPS=python is set"
+    try:
+        return importlib.import_module("maskrcnn._C"), ""
+    except ImportError as error:
+        return None, str(error)
+
+
+extension, extension_missing_because = _load_extension()
