@@ -1,0 +1,17 @@
+"""Every picture that the notebooks and the command line draw.
+
+`canvas` draws outlines and labels on a picture, `pictures` puts objects and detections on it, and `curves` draws
+diagrams. Nothing here opens a window: pictures are Pillow images, diagrams are written to PNG files.
+"""
+
+from maskrcnn.visualize.curves import precision_recall, training_curves
+from maskrcnn.visualize.pictures import contact_sheet, draw_detections, draw_matches, draw_sample
+
+__all__ = [
+    "contact_sheet",
+    "draw_detections",
+    "draw_matches",
+    "draw_sample",
+    "precision_recall",
+    "training_curves",
+]

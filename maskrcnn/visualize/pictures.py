@@ -1,0 +1,164 @@
+"""Pictures with what is in them, what was found in them, and what the score made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from maskrcnn.structures import Sample
+from maskrcnn.visualize.canvas import (
+    BLUE,
+    DASHED,
+    DOTTED,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY_BLUE,
+    VERMILLION,
+    YELLOW,
+    Canvas,
+    Stroke,
+    printable,
+)
+
+_CLASS_COLOURS = (YELLOW, SKY_BLUE, ORANGE, PURPLE, GREEN, VERMILLION, BLUE)
+_DONT_CARE = Stroke(GREY, DASHED, 0.8)
+_FOUND, _MISSED, _FALSE = Stroke(SKY_BLUE), Stroke(YELLOW, DASHED, 1.2), Stroke(VERMILLION, DOTTED, 1.5)
+
+
+def draw_sample(sample: Sample, transcriptions: bool = False) -> Image.Image:
+    """The picture with its ground truth: objects solid in the colour of their class, don't-care dashed and hatched.
+
+    `transcriptions` writes the text of legible words beside them.
+    """
+    canvas = Canvas(sample.image)
+    for polygon, ignored in zip(sample.polygons, sample.ignore, strict=True):
+        if ignored:
+            _draw_dont_care(canvas, polygon)
+    legible = np.flatnonzero(~sample.ignore)
+    for index in legible:
+        canvas.outline(sample.polygons[index], Stroke(_class_colour(int(sample.labels[index]))))
+    if transcriptions and sample.transcriptions:
+        for index in legible:
+            colour = _class_colour(int(sample.labels[index]))
+            canvas.label(sample.transcriptions[index], sample.polygons[index], colour)
+    return canvas.picture
+
+
+def draw_detections(
+    image: np.ndarray,
+    shapes: Sequence[tuple[np.ndarray, float]],
+    masks: np.ndarray | None = None,
+    labels: Sequence[int] | None = None,
+    class_names: Sequence[str] = (),
+) -> Image.Image:
+    """The picture with each detection's outline, tinted inside, and its score.
+
+    image (H, W, 3) uint8; shapes: N outlines (P, 2) in pixels with their scores; masks (N, H, W) bool, tinted instead
+    of the outlines' insides; labels: N classes, 1 is the first; with `class_names` the name stands before the score.
+    """
+    canvas = Canvas(image)
+    classes = [1] * len(shapes) if labels is None else [int(label) for label in labels]
+    colours = [_class_colour(label) for label in classes]
+    for index, (polygon, _) in enumerate(shapes):
+        if masks is None:
+            canvas.fill(polygon, colours[index], opacity=0.25)
+        else:
+            canvas.tint(masks[index], colours[index], opacity=0.45)
+    for (polygon, _), colour in zip(shapes, colours, strict=True):
+        canvas.outline(polygon, Stroke(colour))
+    # The best scores first: they get their places before the crowd does.
+    for index in sorted(range(len(shapes)), key=lambda index: -shapes[index][1]):
+        polygon, score = shapes[index]
+        name = f"{class_names[classes[index] - 1]} " if class_names else ""
+        canvas.label(f"{name}{score:.2f}", polygon, colours[index])
+    return canvas.picture
+
+
+def draw_matches(
+    image: np.ndarray,
+    ground_truths: Sequence[np.ndarray],
+    ignore: np.ndarray,
+    detections: Sequence[np.ndarray],
+    matches: Sequence[tuple[int, int]],
+    ignored_detections: Sequence[int] = (),
+) -> Image.Image:
+    """The picture as the score sees it, with a legend that counts: found, missed, false, don't-care.
+
+    image (H, W, 3) uint8; ground_truths: G outlines (P, 2); ignore (G,) bool; detections: N outlines (P, 2); matches:
+    pairs (ground truth, detection) of indices; ignored_detections: those inside don't-care regions, which count
+    neither way.
+    """
+    canvas = Canvas(image)
+    found = {ground_truth for ground_truth, _ in matches}
+    hits = {detection for _, detection in matches}
+    missed = [index for index in range(len(ground_truths)) if not ignore[index] and index not in found]
+    neutral = set(ignored_detections)
+    false = [index for index in range(len(detections)) if index not in hits and index not in neutral]
+    for polygon, ignored in zip(ground_truths, ignore, strict=True):
+        if ignored:
+            _draw_dont_care(canvas, polygon)
+    for index in sorted(neutral):
+        canvas.outline(detections[index], Stroke(GREY, width=0.6))
+    for index in sorted(hits):
+        canvas.outline(detections[index], _FOUND)
+    for index in missed:
+        canvas.outline(ground_truths[index], _MISSED)
+    for index in false:
+        canvas.outline(detections[index], _FALSE)
+    entries = [
+        (_FOUND, f"{len(hits)} found"),
+        (_MISSED, f"{len(missed)} missed"),
+        (_FALSE, f"{len(false)} false"),
+        (_DONT_CARE, f"{int(np.sum(ignore))} don't care"),
+    ]
+    return canvas.with_legend(entries)
+
+
+def contact_sheet(
+    images: Sequence[Image.Image | np.ndarray], columns: int = 4, captions: Sequence[str] = (), cell: int = 400
+) -> Image.Image:
+    """Many pictures on one white sheet, row by row, each within `cell` x `cell` pixels, its caption below it.
+
+    Raises ValueError when there are captions for another number of pictures.
+    """
+    if captions and len(captions) != len(images):
+        raise ValueError(f"{len(images)} pictures but {len(captions)} captions")
+    font = Canvas(np.zeros((1, 1, 3), np.uint8)).font
+    gap, line = 12, round(font.size * 1.8) if captions else 0
+    scaled = [_within(picture, cell) for picture in images]
+    rows = [scaled[start : start + columns] for start in range(0, len(scaled), columns)]
+    heights = [max(picture.height for picture in row) for row in rows]
+    width = gap + (cell + gap) * min(columns, max(len(images), 1))
+    sheet = Image.new("RGB", (width, gap + sum(height + line + gap for height in heights)), "white")
+    draw = ImageDraw.Draw(sheet)
+    y = gap
+    for row_index, (row, height) in enumerate(zip(rows, heights, strict=True)):
+        for column, picture in enumerate(row):
+            x = gap + column * (cell + gap)
+            sheet.paste(picture, (x, y))
+            if captions:
+                caption = printable(captions[row_index * columns + column])
+                draw.text((x, y + picture.height + line / 2), caption, "#333333", font, anchor="lm")
+        y += height + line + gap
+    return sheet
+
+
+def _draw_dont_care(canvas: Canvas, polygon: np.ndarray) -> None:
+    canvas.fill(polygon, "white", opacity=0.5, hatched=True)
+    canvas.outline(polygon, _DONT_CARE)
+
+
+def _class_colour(label: int) -> str:
+    return _CLASS_COLOURS[(label - 1) % len(_CLASS_COLOURS)]
+
+
+def _within(picture: Image.Image | np.ndarray, side: int) -> Image.Image:
+    if isinstance(picture, np.ndarray):
+        picture = Image.fromarray(picture)
+    scale = side / max(picture.size)
+    size = tuple(max(1, round(length * scale)) for length in picture.size)
+    return picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
