@@ -46,6 +46,8 @@ def clip(polygon: np.ndarray, x1: float, y1: float, x2: float, y2: float) -> np.
     left, top, right, bottom = bounds(polygon)
     if x1 <= left and y1 <= top and right <= x2 and bottom <= y2:
         return polygon
+    if right <= x1 or bottom <= y1 or x2 <= left or y2 <= top:
+        return np.zeros((0, 2))
     corners = [(float(x), float(y)) for x, y in polygon]
     for axis, limit, sign in ((0, x1, 1), (1, y1, 1), (0, x2, -1), (1, y2, -1)):
         corners = _cut(corners, axis, limit, sign)

@@ -1,0 +1,116 @@
+"""Changing what a picture looks like without moving anything: colours, blur, noise, and painting over."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from maskrcnn.data.polygons import pixel_box, rasterize
+from maskrcnn.structures import Sample
+
+_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+"""From RGB to how bright a colour looks (first row) and two differences that are 0 for every grey (NTSC)."""
+
+
+def change_colour(
+    sample: Sample, *, brightness: float = 1.0, contrast: float = 1.0, saturation: float = 1.0, hue: float = 0.0
+) -> Sample:
+    """The sample with its colours changed; 1, 1, 1, 0 change nothing.
+
+    `saturation` scales the distance of each pixel from its own grey (0: a grey picture), `hue` turns colours around
+    the grey axis, in turns of 360 degrees; `brightness` scales everything; `contrast` scales the distance from the
+    picture's mean grey. All are linear, so they become one matrix and are rounded and cut to 0..255 only once.
+    """
+    image = Image.fromarray(sample.image)
+    # The mean of a small copy: a grey level is wanted, not its digits.
+    small = np.asarray(image.reduce(max(min(image.size) // 64, 1)))
+    mean_grey = float(small.reshape(-1, 3).mean(axis=0) @ _YIQ[0])
+    cosine, sine = saturation * np.cos(2 * np.pi * hue), saturation * np.sin(2 * np.pi * hue)
+    turn = np.array([[1.0, 0.0, 0.0], [0.0, cosine, -sine], [0.0, sine, cosine]])
+    matrix = contrast * brightness * np.linalg.inv(_YIQ) @ turn @ _YIQ
+    # Only brightness moves the mean grey, so it is known without looking again.
+    offset = np.full(3, (1 - contrast) * brightness * mean_grey)
+    changed = image.convert("RGB", tuple(np.column_stack([matrix, offset]).ravel()))
+    return replace(sample, image=np.array(changed))
+
+
+def jitter_colour(
+    sample: Sample,
+    rng: np.random.Generator,
+    *,
+    brightness: float = 0.3,
+    contrast: float = 0.3,
+    saturation: float = 0.4,
+    hue: float = 0.05,
+    grey_probability: float = 0.05,
+    blur_probability: float = 0.1,
+    blur_radius: float = 1.5,
+    noise_probability: float = 0.1,
+    noise_deviation: float = 10.0,
+) -> Sample:
+    """The sample with random colours, sometimes grey, blurred or noisy; the polygons stay.
+
+    Brightness, contrast and saturation are factors 1 - value .. 1 + value and hue is -hue .. hue turns, all uniform.
+    The Gaussian blur has a standard deviation of up to `blur_radius` pixels, the noise of each pixel and channel one
+    of up to `noise_deviation` levels of 255.
+    """
+    sample = change_colour(
+        sample,
+        brightness=rng.uniform(1 - brightness, 1 + brightness),
+        contrast=rng.uniform(1 - contrast, 1 + contrast),
+        saturation=0.0 if rng.random() < grey_probability else rng.uniform(1 - saturation, 1 + saturation),
+        hue=rng.uniform(-hue, hue),
+    )
+    image = sample.image
+    if rng.random() < blur_probability:
+        blurred = Image.fromarray(image).filter(ImageFilter.GaussianBlur(rng.uniform(0, blur_radius)))
+        image = np.array(blurred)
+    if rng.random() < noise_probability:
+        noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(0, noise_deviation))
+        image = np.clip(image + np.rint(noise), 0, 255).astype(np.uint8)
+    return replace(sample, image=image)
+
+
+def paint_out_ignored(sample: Sample, rng: np.random.Generator, *, margin: int = 4) -> Sample:
+    """The sample with its don't-care regions painted over and taken off its list: what is gone is background.
+
+    Each is filled with noise of the mean and the deviation of the background up to `margin` pixels around its box.
+    Pixels that belong to an object as well are left alone.
+    """
+    if not sample.ignore.any():
+        return sample
+    height, width = sample.image.shape[:2]
+    image = sample.image.copy()
+    objects, regions = (_cover(sample, flag, height, width) for flag in (False, True))
+    for index in np.flatnonzero(sample.ignore):
+        x1, y1, x2, y2 = box = pixel_box(sample.polygons[index], height, width)
+        around = np.s_[max(y1 - margin, 0) : y2 + margin, max(x1 - margin, 0) : x2 + margin]
+        background = sample.image[around][~(objects[around] | regions[around])]
+        if len(background) == 0:
+            background = sample.image[around].reshape(-1, 3)
+        painted = rasterize(sample.polygons[index], box).astype(bool) & ~objects[y1:y2, x1:x2]
+        count = int(painted.sum())
+        if count == 0:
+            continue
+        colours = rng.normal(background.mean(axis=0), background.std(axis=0), size=(count, 3))
+        image[y1:y2, x1:x2][painted] = np.clip(np.rint(colours), 0, 255).astype(np.uint8)
+    kept = np.flatnonzero(~sample.ignore)
+    return replace(
+        sample,
+        image=image,
+        polygons=tuple(sample.polygons[index] for index in kept),
+        labels=sample.labels[kept],
+        ignore=sample.ignore[kept],
+        transcriptions=tuple(sample.transcriptions[index] for index in kept) if sample.transcriptions else (),
+    )
+
+
+def _cover(sample: Sample, ignored: bool, height: int, width: int) -> np.ndarray:
+    """(H, W) bool: the pixels of all don't-care regions, or of all other objects."""
+    cover = np.zeros((height, width), dtype=bool)
+    for index in np.flatnonzero(sample.ignore == ignored):
+        x1, y1, x2, y2 = box = pixel_box(sample.polygons[index], height, width)
+        cover[y1:y2, x1:x2] |= rasterize(sample.polygons[index], box).astype(bool)
+    return cover
