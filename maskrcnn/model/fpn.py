@@ -1,0 +1,36 @@
+"""The feature pyramid: strong features at every scale (Feature Pyramid Networks, arXiv 1612.03144, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class FeaturePyramid(nn.Module):
+    """C2 .. C5 -> P2 .. P6, all with `channels` channels.
+
+    Each level is its own C level through a 1 x 1 convolution plus the coarser level enlarged, smoothed by a 3 x 3
+    convolution (figure 3). P6 is P5 at every second cell, for the RPN's largest anchors only (footnote 1).
+    """
+
+    def __init__(self, in_channels: Sequence[int], channels: int, initialisation: str) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(count, channels, 1) for count in in_channels)
+        self.output = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in in_channels)
+        for convolution in (*self.lateral, *self.output):
+            if initialisation == "torchvision":
+                nn.init.kaiming_uniform_(convolution.weight, a=1)
+            else:
+                nn.init.xavier_uniform_(convolution.weight)
+            nn.init.zeros_(convolution.bias)
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        merged = [lateral(feature) for lateral, feature in zip(self.lateral, features, strict=True)]
+        for level in reversed(range(len(merged) - 1)):
+            # To the exact size of the finer map: with odd sizes, doubling would miss it by one.
+            size = merged[level].shape[-2:]
+            merged[level] = merged[level] + F.interpolate(merged[level + 1], size=size, mode="nearest")
+        pyramid = [output(feature) for output, feature in zip(self.output, merged, strict=True)]
+        return [*pyramid, pyramid[-1][:, :, ::2, ::2]]

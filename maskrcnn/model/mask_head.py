@@ -1,0 +1,45 @@
+"""The mask head: a small fully convolutional network on each RoI (paper section 3 and figure 4, right)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskrcnn.config import ModelConfig
+from maskrcnn.slots import gather_rows
+
+
+class MaskHead(nn.Module):
+    """Four 3 x 3 convolutions, a 2 x 2 stride-2 deconvolution, and a map of logits per class: 14 x 14 -> 28 x 28."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        head = config.mask_head
+        self.first_class = 0 if config.box_head.background_outputs else 1
+        channels = config.backbone.pyramid_channels
+        self.convolutions = nn.ModuleList()
+        for _ in range(head.convolutions):
+            self.convolutions.append(nn.Conv2d(channels, head.channels, 3, padding=1))
+            channels = head.channels
+        self.deconvolution = nn.ConvTranspose2d(channels, head.channels, 2, stride=2)
+        self.logits = nn.Conv2d(head.channels, config.class_count - self.first_class, 1)
+        for layer in (*self.convolutions, self.deconvolution, self.logits):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        predictor = (self.deconvolution, self.logits) if config.initialisation == "mmdetection" else ()
+        for layer in (*self.convolutions, *predictor):  # torchvision leaves the predictor's biases random
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, pooled: Tensor, labels: Tensor) -> Tensor:
+        """Pooled features (B, R, C, S, S) and labels (B, R) -> logits (B, R, 2S, 2S) of each RoI's own class.
+
+        The maps of the other classes are computed and left: the box head has already decided (paper section 3,
+        "decouples mask and class prediction"). An RoI of label 0 gets some map that means nothing.
+        """
+        batch, rois = labels.shape
+        hidden = pooled.flatten(0, 1)
+        for convolution in self.convolutions:
+            hidden = F.relu(convolution(hidden), inplace=True)
+        hidden = F.relu(self.deconvolution(hidden), inplace=True)
+        logits = self.logits(hidden).float()
+        channel = (labels - self.first_class).clamp(min=0)
+        return gather_rows(logits, channel.view(-1, 1)).view(batch, rois, *logits.shape[-2:])

@@ -1,0 +1,58 @@
+"""Mask R-CNN, the whole forward pass on one page (arXiv 1703.06870, section 3)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from maskrcnn.config import ModelConfig
+from maskrcnn.model.fpn import FeaturePyramid
+from maskrcnn.model.resnet import ResNet
+from maskrcnn.model.roi_heads import RoIHeads
+from maskrcnn.model.rpn import RPN
+from maskrcnn.structures import Batch, Detections
+
+
+class ModelOutput(NamedTuple):
+    """What a forward pass gives."""
+
+    losses: dict[str, Tensor] | None
+    """rpn_objectness, rpn_box, class, box, mask: 0-dim each; None for a batch without targets."""
+    detections: Detections | None
+    """In pixels of the original pictures; None unless asked for."""
+
+
+class MaskRCNN(nn.Module):
+    """Backbone, pyramid, region proposals, and the heads on each region."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = ResNet(config.backbone)
+        self.pyramid = FeaturePyramid(
+            self.backbone.channels, config.backbone.pyramid_channels, config.initialisation
+        )
+        self.rpn = RPN(config, strides=(*ResNet.strides, 2 * ResNet.strides[-1]))
+        self.roi_heads = RoIHeads(config, ResNet.strides)
+
+    def forward(self, batch: Batch, detect: bool = False) -> ModelOutput:
+        """Losses of a batch with targets; detections of one without, or when `detect` asks for them.
+
+        Works the same in training and in evaluation mode, so that a validation loss exists.
+        """
+        features = self.backbone(batch.images)  # C2 .. C5: (B, C_l, H / s, W / s), s = 4, 8, 16, 32
+        pyramid = self.pyramid(features)  # P2 .. P6: (B, C, H / s, W / s), s = 4, 8, 16, 32, 64
+        region_outputs = self.rpn(batch, pyramid)
+        pooled_from = pyramid[:-1]  # P6 exists for the RPN's largest anchors only
+
+        losses = detections = None
+        if batch.targets is not None:
+            proposals = self.rpn.propose(region_outputs, batch.image_sizes, for_training=True)  # (B, R, 4)
+            losses = self.rpn.losses(region_outputs, batch.targets)
+            limit = max(batch.images.shape[-2:])
+            losses |= self.roi_heads.losses(pooled_from, proposals, batch.targets, batch.image_sizes, limit)
+        if detect or batch.targets is None:
+            proposals = self.rpn.propose(region_outputs, batch.image_sizes, for_training=False)
+            detections = self.roi_heads.detect(pooled_from, proposals, batch)
+        return ModelOutput(losses, detections)

@@ -1,0 +1,150 @@
+"""ResNet, the backbone (Deep Residual Learning, arXiv 1512.03385, table 1).
+
+Strides sit in the 3 x 3 convolution of a bottleneck, not in its first 1 x 1; the two kinds of weights do not mix.
+Module names (conv1, bn1, layer1 ... layer4, downsample) are those of every published ResNet checkpoint.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskrcnn.config import BackboneConfig
+
+BLOCKS = {"tiny": (1, 1, 1, 1), "18": (2, 2, 2, 2), "34": (3, 4, 6, 3), "50": (3, 4, 6, 3), "101": (3, 4, 23, 3)}
+CHANNELS_PER_GROUP = 16
+
+
+class FrozenBatchNorm(nn.Module):
+    """Batch normalisation whose statistics, scale and shift are all constants: y = (x - mean) / deviation * w + b.
+
+    The arrays are buffers, so no optimiser and no `model.train()` can touch them (torchvision's FrozenBatchNorm2d).
+    """
+
+    def __init__(self, channels: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.register_buffer("weight", torch.ones(channels))
+        self.register_buffer("bias", torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        shift = self.bias - self.running_mean * scale
+        return x * scale.to(x.dtype)[:, None, None] + shift.to(x.dtype)[:, None, None]
+
+
+class EvalBatchNorm(nn.BatchNorm2d):
+    """Batch normalisation with fixed statistics and a learned scale and shift, whatever `model.train()` says.
+
+    Detectors see too few images at once for statistics of their own (MMDetection's norm_eval).
+    """
+
+    def train(self, mode: bool = True) -> EvalBatchNorm:
+        """Stays in evaluation mode."""
+        return super().train(False)
+
+
+def make_norm(kind: str, channels: int, eps: float) -> nn.Module:
+    """A normalisation layer of `BackboneConfig.norm` for (B, channels, H, W)."""
+    if kind == "group":
+        return nn.GroupNorm(max(1, channels // CHANNELS_PER_GROUP), channels, eps)
+    layers = {"batch": nn.BatchNorm2d, "batch_eval": EvalBatchNorm, "batch_frozen": FrozenBatchNorm}
+    return layers[kind](channels, eps)
+
+
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions and the shortcut: (B, C_in, H, W) -> (B, width, H/stride, W/stride)."""
+
+    expansion = 1
+
+    def __init__(self, channels: int, width: int, stride: int, config: BackboneConfig) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
+        self.bn1 = make_norm(config.norm, width, config.norm_epsilon)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = make_norm(config.norm, width, config.norm_epsilon)
+        self.downsample = _shortcut(channels, width, stride, config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        y = self.bn2(self.conv2(y))
+        return F.relu(y + (x if self.downsample is None else self.downsample(x)), inplace=True)
+
+
+class Bottleneck(nn.Module):
+    """1 x 1 down, 3 x 3, 1 x 1 up, and the shortcut: (B, C_in, H, W) -> (B, 4 * width, H/stride, W/stride)."""
+
+    expansion = 4
+
+    def __init__(self, channels: int, width: int, stride: int, config: BackboneConfig) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
+        self.bn1 = make_norm(config.norm, width, config.norm_epsilon)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
+        self.bn2 = make_norm(config.norm, width, config.norm_epsilon)
+        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
+        self.bn3 = make_norm(config.norm, 4 * width, config.norm_epsilon)
+        self.downsample = _shortcut(channels, 4 * width, stride, config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        y = F.relu(self.bn2(self.conv2(y)), inplace=True)
+        y = self.bn3(self.conv3(y))
+        return F.relu(y + (x if self.downsample is None else self.downsample(x)), inplace=True)
+
+
+def _shortcut(channels: int, out_channels: int, stride: int, config: BackboneConfig) -> nn.Module | None:
+    """A 1 x 1 projection where the block changes the shape (section 3.3, option B), else the identity."""
+    if stride == 1 and channels == out_channels:
+        return None
+    projection = nn.Conv2d(channels, out_channels, 1, stride, bias=False)
+    return nn.Sequential(projection, make_norm(config.norm, out_channels, config.norm_epsilon))
+
+
+class ResNet(nn.Module):
+    """Images (B, 3, H, W) -> C2, C3, C4, C5: (B, C_l, ceil(H / s), ceil(W / s)) at strides s = 4, 8, 16, 32."""
+
+    strides = (4, 8, 16, 32)
+
+    def __init__(self, config: BackboneConfig) -> None:
+        super().__init__()
+        block = Bottleneck if config.depth in ("50", "101") else BasicBlock
+        self.conv1 = nn.Conv2d(3, config.width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = make_norm(config.norm, config.width, config.norm_epsilon)
+        channels = config.width
+        self.channels = []
+        for stage, count in enumerate(BLOCKS[config.depth]):
+            width = config.width * 2**stage
+            blocks = []
+            for index in range(count):
+                stride = 2 if stage > 0 and index == 0 else 1
+                blocks.append(block(channels, width, stride, config))
+                channels = width * block.expansion
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
+            self.channels.append(channels)
+        self._initialise()
+        self._freeze(config.frozen_stages)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        x = F.relu(self.bn1(self.conv1(images)), inplace=True)
+        x = F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
+        outputs = []
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)
+            outputs.append(x)
+        return outputs
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def _freeze(self, stages: int) -> None:
+        """The stem and the first `stages` stages learn nothing; 0 leaves everything to learn."""
+        if stages == 0:
+            return
+        for module in (self.conv1, self.bn1, *(getattr(self, f"layer{stage + 1}") for stage in range(stages))):
+            module.requires_grad_(False)

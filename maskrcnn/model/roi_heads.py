@@ -1,0 +1,205 @@
+"""The second stage: which proposals to learn from, and the box and mask heads on the pooled features of each RoI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from maskrcnn import boxes as box_functions
+from maskrcnn import ops
+from maskrcnn.config import BoxHeadConfig, MaskHeadConfig, ModelConfig
+from maskrcnn.model.box_head import BoxHead, BoxOutputs
+from maskrcnn.model.detections import NetworkDetections, select_detections
+from maskrcnn.model.mask_head import MaskHead
+from maskrcnn.model.rpn import Proposals
+from maskrcnn.slots import gather_rows
+from maskrcnn.structures import Batch, Detections, Targets
+from maskrcnn.targets import losses
+from maskrcnn.targets.mask_targets import Bitmaps, crop_masks
+from maskrcnn.targets.matching import IGNORED, POSITIVE, Matches, ignore_overlapping, match
+from maskrcnn.targets.sampling import sample_hardest, sample_randomly
+
+
+class TrainingRoIs(NamedTuple):
+    """The RoIs that the second stage learns from; positives come first."""
+
+    boxes: Tensor
+    """(B, R, 4)."""
+    labels: Tensor
+    """(B, R) int64: the class to say, 0 for background."""
+    ground_truth: Tensor
+    """(B, R) int64: the ground-truth slot of each positive."""
+    positive: Tensor
+    """(B, R) bool."""
+    valid: Tensor
+    """(B, R) bool."""
+
+
+class RoIHeads(nn.Module):
+    """Box head and mask head with their sampling, pooling and losses."""
+
+    real_slots_only = True
+    """On a CPU the heads skip trailing slots that are empty in every image. A GPU must not: it would have to wait to
+    learn their number, and the heads would see another shape in every step."""
+
+    def __init__(self, config: ModelConfig, strides: Sequence[int]) -> None:
+        """strides of the levels that RoIs are pooled from, P2 to P5."""
+        super().__init__()
+        self.config = config
+        self.strides = tuple(strides)
+        self.box_head = BoxHead(config)
+        self.mask_head = MaskHead(config) if config.mask_head.enabled else None
+
+    def losses(
+        self, features: Sequence[Tensor], proposals: Proposals, targets: Targets, image_sizes: Tensor, limit: int
+    ) -> dict[str, Tensor]:
+        """`class`, `box` and `mask`, 0-dim each (paper section 3: L = L_cls + L_box + L_mask).
+
+        features: L maps (B, C, H_l, W_l); image_sizes (B, 2); limit: longer side of the padded images in pixels.
+        """
+        config = self.config.box_head
+        rois = self.choose_training_rois(features, proposals, targets)
+        outputs = self._run_box_head(features, rois.boxes, rois.valid)
+        ground_truth_boxes = gather_rows(targets.boxes, rois.ground_truth)
+        goal = box_functions.encode(ground_truth_boxes, rois.boxes, config.box_weights)
+        result = {
+            "class": losses.class_loss(outputs.logits, rois.labels, rois.valid),
+            "box": losses.box_loss(
+                self.box_head.deltas_of(outputs, rois.labels),
+                goal,
+                rois.positive,
+                rois.valid.sum().clamp(min=1),
+                config.box_loss,
+                config.box_loss_beta,
+            ),
+        }
+        if self.mask_head is not None:
+            positives = int(config.samples * config.positive_fraction)  # no positive lies in a later slot
+            first = TrainingRoIs(*(field[:, :positives] for field in rois))
+            result["mask"] = self._mask_loss(features, first, targets, image_sizes, limit)
+        return result
+
+    def detect(self, features: Sequence[Tensor], proposals: Proposals, batch: Batch) -> Detections:
+        """What is in each picture, best first: boxes, classes, scores, and masks of the boxes that remain.
+
+        The mask head runs on detections, not on proposals: fewer and better placed (paper section 3.1, "Inference").
+        """
+        outputs = self._run_box_head(features, proposals.boxes, proposals.valid)
+        found: NetworkDetections = select_detections(
+            outputs.logits,
+            self.box_head.foreground_deltas(outputs),
+            proposals,
+            batch.image_sizes,
+            batch.original_sizes,
+            self.config.box_head,
+        )
+        masks = None
+        if self.mask_head is not None:
+            logits = self._run_mask_head(features, found.network_boxes, found.detections.labels, found.detections.valid)
+            masks = logits.sigmoid()
+        return Detections(
+            found.detections.boxes, found.detections.scores, found.detections.labels, found.detections.valid, masks
+        )
+
+    def choose_training_rois(
+        self, features: Sequence[Tensor], proposals: Proposals, targets: Targets
+    ) -> TrainingRoIs:
+        """Matches the proposals and samples RoIs from them (Fast R-CNN section 2.3: 512 an image, a quarter positive).
+
+        The ground-truth boxes join the proposals, so that there is something positive from the first step on.
+        """
+        config = self.config.box_head
+        boxes, valid, matches = self._match(proposals, targets)
+        positive = matches.label == POSITIVE
+        labels = gather_rows(targets.labels, matches.ground_truth) * positive
+        state = ignore_overlapping(matches.label, boxes, targets.boxes, targets.ignore)
+        if config.sampler == "hard":
+            with torch.no_grad():
+                logits = self._run_box_head(features, boxes, valid).logits
+            loss = losses.class_loss_each(logits, labels)
+            sample = sample_hardest(state, loss, config.samples, config.positive_fraction)
+        else:
+            sample = sample_randomly(state, config.samples, config.positive_fraction)
+        return TrainingRoIs(
+            gather_rows(boxes, sample.index),
+            gather_rows(labels, sample.index).masked_fill(~sample.positive, 0),
+            gather_rows(matches.ground_truth, sample.index),
+            sample.positive,
+            sample.valid,
+        )
+
+    def _match(self, proposals: Proposals, targets: Targets) -> tuple[Tensor, Tensor, Matches]:
+        """Candidates (B, N, 4) = proposals and ground truths, their validity (B, N), and what they match."""
+        config = self.config.box_head
+        boxes = torch.cat((proposals.boxes, targets.boxes), dim=1)
+        valid = torch.cat((proposals.valid, targets.valid), dim=1)
+        rules = {
+            "positive_iou": config.positive_iou,
+            "negative_iou": config.positive_iou,
+            "low_quality": "forced" if config.low_quality else "none",
+            "low_quality_iou": config.positive_iou,
+        }
+        if config.ground_truth_proposals == "match":
+            return boxes, valid, match(targets.boxes, targets.valid, boxes, valid, **rules)
+        matches = match(targets.boxes, targets.valid, proposals.boxes, proposals.valid, **rules)
+        itself = torch.arange(targets.labels.shape[1], device=valid.device).expand_as(targets.labels)
+        label = torch.cat((matches.label, torch.where(targets.valid, POSITIVE, IGNORED)), dim=1)
+        return boxes, valid, Matches(label, torch.cat((matches.ground_truth, itself), dim=1))
+
+    def _mask_loss(
+        self,
+        features: Sequence[Tensor],
+        rois: TrainingRoIs,
+        targets: Targets,
+        image_sizes: Tensor,
+        limit: int,
+    ) -> Tensor:
+        used = self._used_slots(rois.positive)
+        rois = TrainingRoIs(*(field[:, :used] for field in rois))
+        logits = self._run_mask_head(features, rois.boxes, rois.labels, rois.positive)
+        bitmaps = Bitmaps(
+            targets.bitmaps,
+            gather_rows(targets.bitmap_offsets, rois.ground_truth),
+            gather_rows(targets.bitmap_boxes, rois.ground_truth),
+        )
+        convention = self.config.mask_head.targets
+        goal = crop_masks(bitmaps, rois.boxes, image_sizes, logits.shape[-1], convention, limit)
+        return losses.mask_loss(logits, goal, rois.positive)
+
+    def _run_box_head(self, features: Sequence[Tensor], rois: Tensor, valid: Tensor) -> BoxOutputs:
+        used = self._used_slots(valid)
+        outputs = self.box_head(self._pool(features, rois[:, :used], self.config.box_head))
+        return BoxOutputs(*(_pad_slots(output, rois.shape[1]) for output in outputs))
+
+    def _run_mask_head(self, features: Sequence[Tensor], rois: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
+        used = self._used_slots(valid)
+        pooled = self._pool(features, rois[:, :used], self.config.mask_head)
+        return _pad_slots(self.mask_head(pooled, labels[:, :used]), rois.shape[1])
+
+    def _pool(
+        self, features: Sequence[Tensor], rois: Tensor, head: BoxHeadConfig | MaskHeadConfig
+    ) -> Tensor:
+        """RoIs (B, R, 4) -> (B, R, C, S, S), each from the level that suits its size (FPN equation 1)."""
+        return ops.pyramid_roi_align(
+            features,
+            rois,
+            output_size=head.pooled_size,
+            strides=self.strides,
+            sampling_ratio=head.sampling_ratio,
+            aligned=head.aligned,
+        )
+
+    def _used_slots(self, valid: Tensor) -> int:
+        """How many leading slots the heads run on: all, or on a CPU as many as some image of valid (B, R) uses."""
+        if not self.real_slots_only or valid.device.type != "cpu" or torch.compiler.is_compiling():
+            return valid.shape[1]
+        return max(1, int(valid.sum(dim=1).max()))
+
+
+def _pad_slots(values: Tensor, slots: int) -> Tensor:
+    """(B, used, ...) -> (B, slots, ...), zeros at the end."""
+    missing = slots - values.shape[1]
+    return torch.cat((values, values.new_zeros(values.shape[0], missing, *values.shape[2:])), dim=1)

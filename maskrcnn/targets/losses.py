@@ -1,0 +1,75 @@
+"""The five losses of paper equation L = L_cls + L_box + L_mask and of the RPN, each with its exact normalisation.
+
+Padded slots and negatives are masked, never selected, so no shape depends on the data; every denominator is at least
+1, so an image without objects gives a loss of 0 and not NaN. All losses have weight 1.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def rpn_objectness_loss(logits: Tensor, positive: Tensor, valid: Tensor, denominator: Tensor) -> Tensor:
+    """Binary cross-entropy of sampled anchors, 0-dim.
+
+    logits (B, S) float; positive, valid (B, S) bool; denominator 0-dim, from `rpn_denominator`.
+    Faster R-CNN equation 1, first term.
+    """
+    loss = F.binary_cross_entropy_with_logits(logits, positive.to(logits.dtype), reduction="none")
+    return loss.masked_fill(~valid, 0.0).sum() / denominator
+
+
+def rpn_denominator(positive: Tensor, valid: Tensor, at_least_one_each: bool) -> Tensor:
+    """What both RPN losses are divided by: the sampled anchors of the batch, 0-dim float; positive, valid (B, S) bool.
+
+    With `at_least_one_each`, an image counts at least one positive and one negative (MMDetection).
+    """
+    if at_least_one_each:
+        positives = (positive & valid).sum(dim=-1).clamp(min=1)
+        negatives = (~positive & valid).sum(dim=-1).clamp(min=1)
+        return (positives + negatives).sum().float()
+    return valid.sum().clamp(min=1).float()
+
+
+def box_loss(deltas: Tensor, targets: Tensor, positive: Tensor, denominator: Tensor, kind: str, beta: float) -> Tensor:
+    """Distance of deltas (B, N, 4) from targets (B, N, 4), summed over coordinates and positives (B, N), 0-dim.
+
+    kind "l1": |x|; "smooth_l1": 0.5 x^2 / beta below beta, |x| - 0.5 beta above (Fast R-CNN equation 3).
+    The denominator counts all samples, not positives: an image with few objects then pulls less at the boxes.
+    """
+    if kind == "l1":
+        distance = (deltas - targets).abs()
+    else:
+        distance = F.smooth_l1_loss(deltas, targets, beta=beta, reduction="none")
+    return distance.masked_fill(~positive[..., None], 0.0).sum() / denominator
+
+
+def class_loss(logits: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
+    """Softmax cross-entropy, mean over the sampled RoIs of the batch, 0-dim.
+
+    logits (B, R, K); labels (B, R) int64, 0 for background; valid (B, R) bool. Fast R-CNN equation 1.
+    """
+    return class_loss_each(logits, labels).masked_fill(~valid, 0.0).sum() / valid.sum().clamp(min=1)
+
+
+def class_loss_each(logits: Tensor, labels: Tensor) -> Tensor:
+    """Softmax cross-entropy (..., N) of logits (..., N, K) against labels (..., N): OHEM ranks by it."""
+    return F.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="none").view(labels.shape)
+
+
+def mask_loss(logits: Tensor, targets: Tensor, positive: Tensor) -> Tensor:
+    """Binary cross-entropy per pixel, mean over the pixels of all positive RoIs, 0-dim; 0 without positives.
+
+    logits (B, R, m, m) of each RoI's own class; targets (B, R, m, m) in [0, 1]; positive (B, R) bool. Because only
+    the true class's map is judged, classes do not compete for pixels (paper section 3, "Mask Representation").
+    """
+    loss = F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none")
+    pixels = positive.sum().clamp(min=1) * (logits.shape[-1] * logits.shape[-2])
+    return loss.masked_fill(~positive[..., None, None], 0.0).sum() / pixels
+
+
+def total_loss(losses: dict[str, Tensor]) -> Tensor:
+    """The plain sum, 0-dim: all weights are 1 (paper section 3)."""
+    return torch.stack(list(losses.values())).sum()
