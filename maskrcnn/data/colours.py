@@ -76,7 +76,7 @@ def jitter_colour(
 def paint_out_ignored(sample: Sample, rng: np.random.Generator, *, margin: int = 4) -> Sample:
     """The sample with its don't-care regions painted over and taken off its list: what is gone is background.
 
-    Each is filled with noise of the mean and the deviation of the background up to `margin` pixels around its box.
+    Each is filled with the typical colour of the background up to `margin` pixels around its box, and as much noise.
     Pixels that belong to an object as well are left alone.
     """
     if not sample.ignore.any():
@@ -94,7 +94,10 @@ def paint_out_ignored(sample: Sample, rng: np.random.Generator, *, margin: int =
         count = int(painted.sum())
         if count == 0:
             continue
-        colours = rng.normal(background.mean(axis=0), background.std(axis=0), size=(count, 3))
+        # Medians: an edge or a letter that reaches into the margin neither tints nor roughens the paint.
+        typical = np.median(background, axis=0)
+        deviation = 1.4826 * np.median(np.abs(background - typical), axis=0)
+        colours = rng.normal(typical, deviation, size=(count, 3))
         image[y1:y2, x1:x2][painted] = np.clip(np.rint(colours), 0, 255).astype(np.uint8)
     kept = np.flatnonzero(~sample.ignore)
     return replace(

@@ -93,7 +93,8 @@ def flip_horizontal(sample: Sample) -> Sample:
     for polygon in sample.polygons:
         mirrored = polygon * (-1.0, 1.0) + (width, 0.0)
         polygons.append(np.roll(mirrored[::-1], len(polygon) // 2, axis=0))
-    return replace(sample, image=np.ascontiguousarray(sample.image[:, ::-1]), polygons=tuple(polygons))
+    image = Image.fromarray(sample.image).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return replace(sample, image=np.array(image), polygons=tuple(polygons))
 
 
 def rotate(sample: Sample, degrees: float, *, colour: Sequence[int] = PADDING) -> Sample:
