@@ -1,0 +1,294 @@
+"""From samples to batches: scaling, normalising, padding, bitmaps; and the stream of batches that training eats.
+
+The stream is a pure function: batch k of a training run follows from the seed and k alone, whichever process makes
+it and whatever was made before. A resumed run asks for batch k and gets the one that the interrupted run would have.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+
+from maskrcnn.config import ImageConfig
+from maskrcnn.data.polygons import pixel_box, rasterize
+from maskrcnn.structures import Batch, Sample, Targets
+
+Ignored = Literal["ignore", "background", "paint"]
+
+
+class Samples(Protocol):
+    """Any data set: pictures by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+class ObjectsLeftOut(UserWarning):
+    """Some objects of a picture lie outside it, so nothing of them can be learnt."""
+
+
+def normalise(pixels: np.ndarray, image: ImageConfig) -> np.ndarray:
+    """(H, W, 3) float32: (rgb / 255 - mean) / deviation of pixels (H, W, 3) from 0 to 255."""
+    height, width, channels = pixels.shape
+    deviation = np.array(image.deviation)
+    scale, shift = 1 / (255 * deviation), np.array(image.mean) / deviation
+    # Whole rows at once: numpy is several times slower on an innermost dimension of three.
+    rows = pixels.reshape(height, width * channels).astype(np.float32)
+    rows *= np.tile(scale.astype(np.float32), width)
+    rows -= np.tile(shift.astype(np.float32), width)
+    return rows.reshape(height, width, channels)
+
+
+def network_size(height: int, width: int, image: ImageConfig) -> tuple[int, int]:
+    """Height and width of a picture scaled until its short or its long side reaches its limit (spec 2.7).
+
+    Pictures are enlarged as well; no side becomes less than one pixel.
+    """
+    scale = min(image.short_side / min(height, width), image.long_side / max(height, width))
+    half = 0.5 if image.rounding == "nearest" else 0.0
+    return max(1, math.floor(height * scale + half)), max(1, math.floor(width * scale + half))
+
+
+def to_network_size(sample: Sample, image: ImageConfig) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """A picture as the network wants it when looking for objects: its pixels and its polygons, both scaled.
+
+    Returns normalised pixels (H, W, 3) float32 of `network_size`, and G polygons (P, 2).
+    """
+    height, width = sample.image.shape[:2]
+    new_height, new_width = network_size(height, width, image)
+    polygons = tuple(polygon * (new_width / width, new_height / height) for polygon in sample.polygons)
+    if (new_height, new_width) == (height, width):
+        pixels = sample.image
+    elif image.interpolation == "antialias":
+        picture = Image.fromarray(sample.image)
+        pixels = np.asarray(picture.resize((new_width, new_height), Image.Resampling.BILINEAR))
+    else:
+        channels = torch.from_numpy(sample.image.astype(np.float32)).permute(2, 0, 1)[None]
+        # Normalising is affine and bilinear weights sum to one: it makes no difference which of the two comes first.
+        channels = functional.interpolate(channels, (new_height, new_width), mode="bilinear", align_corners=False)
+        pixels = channels[0].permute(1, 2, 0).numpy()
+        if image.interpolation == "bytes":
+            pixels = np.floor(pixels + 0.5)
+    return normalise(pixels, image), polygons
+
+
+def test_batch(sample: Sample, image: ImageConfig, *, targets: bool = True) -> Batch:
+    """A batch of one picture at the size at which objects are looked for; its detections come in original pixels.
+
+    Its targets (don't-care regions are ignored) make a validation loss possible; without them, the model saves
+    the work.
+    """
+    pixels, polygons = to_network_size(sample, image)
+    images, sizes = _padded([pixels], image.size_divisor)
+    scaled = replace(sample, polygons=polygons)
+    return Batch(
+        images=images,
+        image_sizes=sizes,
+        original_sizes=torch.tensor([sample.image.shape[:2]]),
+        names=(sample.name,),
+        targets=_targets([scaled], sizes.tolist(), "ignore", None) if targets else None,
+    )
+
+
+# pytest would otherwise take an imported `test_batch` for a test.
+test_batch.__test__ = False
+
+
+def collate(samples: Sequence[Sample], image: ImageConfig, *, ignored: Ignored, slots: int | None = None) -> Batch:
+    """One batch of B samples as they are: normalised, padded to a common size, objects in G slots.
+
+    ignored: what becomes of don't-care regions. ignore: they go to `Targets.ignore`; background: they are left out
+    of the targets; paint: as background, a transform has already painted them over.
+    slots: G. None: as many as the fullest image needs, at least 1. An image with more objects than slots gets more
+    slots: nothing is dropped.
+
+    Objects of which the picture shows no area cannot become targets; a warning `ObjectsLeftOut` counts them.
+    Raises ValueError, naming the picture, for a corner that is not finite or a label below 1.
+    """
+    if not samples:
+        raise ValueError("a batch needs at least one sample")
+    images, sizes = _padded([normalise(sample.image, image) for sample in samples], image.size_divisor)
+    return Batch(
+        images=images,
+        image_sizes=sizes,
+        original_sizes=sizes.clone(),
+        names=tuple(sample.name for sample in samples),
+        targets=_targets(samples, sizes.tolist(), ignored, slots),
+    )
+
+
+class TrainingBatches(Dataset):
+    """The batches of a training run by number: item `step` is the whole `Batch` of that step.
+
+    Each epoch is a permutation of the data set, drawn from the seed and the epoch's number. Epochs follow each other
+    without a gap, so a batch may hold the end of one and the start of the next. Each sample is augmented with a
+    generator made from (seed, step, position in the batch).
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        augment: Callable[[Sample, np.random.Generator], Sample],
+        image: ImageConfig,
+        *,
+        batch_size: int,
+        seed: int,
+        ignored: Ignored = "ignore",
+        slots: int | None = None,
+    ) -> None:
+        if len(samples) == 0:
+            raise ValueError("the data set has no pictures to train on")
+        if batch_size < 1:
+            raise ValueError(f"found batch size {batch_size}, expected 1 or more")
+        self.samples, self.augment, self.image = samples, augment, image
+        self.batch_size, self.seed, self.ignored, self.slots = batch_size, seed, ignored, slots
+
+    def indices(self, step: int) -> list[int]:
+        """The B numbers of the samples in the batch of `step`."""
+        first = step * self.batch_size
+        places = (divmod(place, len(self.samples)) for place in range(first, first + self.batch_size))
+        return [int(_permutation(len(self.samples), self.seed, epoch)[place]) for epoch, place in places]
+
+    def __getitem__(self, step: int) -> Batch:
+        samples = []
+        for slot, index in enumerate(self.indices(step)):
+            random = np.random.default_rng([self.seed, step, slot])
+            samples.append(self.augment(self.samples[index], random))
+        return collate(samples, self.image, ignored=self.ignored, slots=self.slots)
+
+
+def training_loader(batches: TrainingBatches, *, steps: int, start: int = 0, workers: int = 1) -> Iterator[Batch]:
+    """Yields the batches of steps start to steps - 1, made ahead by `workers` processes (0: by this one).
+
+    The batches do not depend on `workers`. A ValueError or OSError while making one is raised here as it was there,
+    one line, with the traceback of the worker as a note.
+    """
+    loader = DataLoader(
+        _ErrorsAsItems(batches),
+        batch_size=None,
+        sampler=range(start, steps),
+        num_workers=workers,
+        prefetch_factor=2 if workers else None,
+        # Starting at once, with whatever data set a notebook has defined, needs fork; only Linux forks safely. The
+        # loader sets each worker to one thread, so a worker never waits for a thread pool that fork did not copy.
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+        # Its own generator: otherwise starting the workers would draw from the one that the training draws from.
+        generator=torch.Generator().manual_seed(0),
+    )
+    with _signals_blocked():
+        iterator = iter(loader)
+    for item in iterator:
+        if isinstance(item, Exception):
+            raise item
+        yield item
+
+
+class _ErrorsAsItems(Dataset):
+    """Passes errors on as items: thrown in a worker, the loader would wrap them in its own traceback as text."""
+
+    def __init__(self, batches: TrainingBatches) -> None:
+        self.batches = batches
+
+    def __getitem__(self, step: int) -> Batch | Exception:
+        try:
+            return self.batches[step]
+        except (ValueError, OSError) as error:
+            error.add_note(traceback.format_exc())
+            return error
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Processes started inside never see SIGINT and SIGTERM.
+
+    Ctrl-C and `timeout` signal the whole process group; the training process must still get batches to finish its
+    step, and ends its workers itself. It receives what came meanwhile on leaving.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@lru_cache(maxsize=2)
+def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
+    # The fourth number keeps this stream apart from those of the augmentation, which are made from three.
+    return np.random.default_rng([seed, epoch, 0, 1]).permutation(count)
+
+
+def _padded(pictures: Sequence[np.ndarray], divisor: int) -> tuple[Tensor, Tensor]:
+    """(B, 3, H, W) channels-last with zeros below and to the right, and (B, 2) sizes, of pictures (h, w, 3)."""
+    sizes = np.array([picture.shape[:2] for picture in pictures])
+    height, width = (-(-sizes.max(axis=0) // max(divisor, 1)) * max(divisor, 1)).tolist()
+    # Rows of pixels, each three values side by side, are what channels-last means: no transposition anywhere.
+    images = np.zeros((len(pictures), height, width, 3), dtype=np.float32)
+    for image, picture in zip(images, pictures, strict=True):
+        image[: picture.shape[0], : picture.shape[1]] = picture
+    return torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(sizes)
+
+
+def _targets(samples: Sequence[Sample], sizes: list[list[int]], ignored: Ignored, slots: int | None) -> Targets:
+    """Targets of samples whose polygons are already in pixels of the images of `sizes`."""
+    objects = [_objects(sample, size, ignored) for sample, size in zip(samples, sizes, strict=True)]
+    shape = (len(samples), max(1, slots or 0, *map(len, objects)))
+    boxes, bitmap_boxes = np.zeros((*shape, 4), np.float32), np.zeros((*shape, 4), np.int64)
+    labels, offsets = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    valid, ignore = np.zeros(shape, bool), np.zeros(shape, bool)
+    bitmaps, length = [np.zeros(0, np.uint8)], 0
+    for image, (sample, (height, width)) in enumerate(zip(samples, sizes, strict=True)):
+        for slot, (index, box) in enumerate(objects[image]):
+            bitmap_box = pixel_box(sample.polygons[index], height, width)
+            bitmaps.append(rasterize(sample.polygons[index], bitmap_box).reshape(-1))
+            boxes[image, slot], bitmap_boxes[image, slot] = box, bitmap_box
+            labels[image, slot], offsets[image, slot] = sample.labels[index], length
+            ignore[image, slot], valid[image, slot] = sample.ignore[index], not sample.ignore[index]
+            length += len(bitmaps[-1])
+    return Targets(
+        boxes=torch.from_numpy(boxes),
+        labels=torch.from_numpy(labels),
+        valid=torch.from_numpy(valid),
+        ignore=torch.from_numpy(ignore),
+        bitmaps=torch.from_numpy(np.concatenate(bitmaps)),
+        bitmap_boxes=torch.from_numpy(bitmap_boxes),
+        bitmap_offsets=torch.from_numpy(offsets),
+    )
+
+
+def _objects(sample: Sample, size: list[int], ignored: Ignored) -> list[tuple[int, np.ndarray]]:
+    """Number and box (x1, y1, x2, y2), clipped to the picture, of each object that goes into the targets."""
+    height, width = size
+    boxes = sample.boxes
+    if not np.isfinite(boxes).all():
+        raise ValueError(f"{sample.name}: found a corner that is not finite, expected numbers")
+    if (sample.labels < 1).any():
+        raise ValueError(f"{sample.name}: found label {sample.labels.min()}, expected 1 or more")
+    boxes = boxes.clip(0, (width, height, width, height))
+    wanted = np.full(len(boxes), True) if ignored == "ignore" else ~sample.ignore
+    # In float32, as the model will see them: a box that is only wide in float64 would be an empty one there.
+    sides = boxes[:, 2:].astype(np.float32) - boxes[:, :2].astype(np.float32)
+    has_area = (sides > 0).all(axis=1)
+    left_out = int((wanted & ~has_area).sum())
+    if left_out:
+        text = f"{sample.name}: {left_out} of {len(boxes)} objects show no area inside the picture and are left out"
+        warnings.warn(text, ObjectsLeftOut, stacklevel=2)
+    return [(index, boxes[index]) for index in np.flatnonzero(wanted & has_area)]

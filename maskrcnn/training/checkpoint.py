@@ -1,0 +1,237 @@
+"""What survives the process: training checkpoints (to continue) and weights files (to use and to ship).
+
+Files are hostile and disks are full. Loading runs no code from a file: checkpoints are unpickled with
+`weights_only=True`, weights are safetensors. Saving writes a second file and renames it, so at every moment there is
+one complete file under the name, the old one or the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import pickle
+import re
+from dataclasses import dataclass, field
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+import maskrcnn
+from maskrcnn.config import Config, setting_names
+
+FREE_SETTINGS = ("training.workers", "training.checkpoint_every")
+"""What may change between the parts of one training run: what does not change the weights it ends with."""
+
+_CONFIG_KEY = "config"
+_SHOWN = 10
+
+
+def _versions() -> dict[str, str]:
+    return {"maskrcnn": maskrcnn.__version__, "torch": str(torch.__version__)}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything that the next step depends on, apart from the data set.
+
+    Batches and random numbers are pure functions of (seed, step), so the state of no generator is in here.
+    """
+
+    step: int
+    """Steps done."""
+    seconds: float
+    """Of training so far."""
+    config: Config
+    model: dict[str, Tensor]
+    average: dict[str, Tensor] | None
+    """The moving average of the weights, if there is one."""
+    optimiser: dict[str, Any]
+    versions: dict[str, str] = field(default_factory=_versions)
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """What is evaluated and shipped: the average, or the model's own weights where there is none."""
+        return self.model if self.average is None else self.average
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Writes a training checkpoint. Raises OSError, in one line, if that fails; the previous file survives."""
+    content = io.BytesIO()
+    values = {name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__}
+    torch.save({**values, "config": checkpoint.config.to_dict()}, content)
+    _write_and_rename(path, content.getbuffer())
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Reads a training checkpoint; its tensors are on the CPU. Raises ValueError, in one line, for anything else."""
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # A hostile file can fail in any way; none of them is a programming error here.
+        raise ValueError(f"{path}: refused: {_reason(error)}") from error
+    names = set(Checkpoint.__dataclass_fields__)
+    if not isinstance(values, dict) or set(values) != names:
+        found = sorted(map(str, values))[:_SHOWN] if isinstance(values, dict) else type(values).__name__
+        raise ValueError(f"{path}: not a training checkpoint: found {found}, expected {sorted(names)}")
+    wrong = [name for name in ("model", "average") if not _is_state(values[name], name == "average")]
+    wrong += [name for name in ("optimiser", "versions") if not isinstance(values[name], dict)]
+    wrong += [] if isinstance(values["step"], int) and values["step"] >= 0 else ["step"]
+    wrong += [] if isinstance(values["seconds"], float) else ["seconds"]
+    if wrong:
+        raise ValueError(f"{path}: not a training checkpoint: {', '.join(wrong)} of an unexpected kind")
+    try:
+        return Checkpoint(**{**values, "config": Config.from_dict(values["config"])})
+    except ValueError as error:
+        raise ValueError(f"{path}: its configuration cannot be read: {error}") from error
+
+
+def check_settings(saved: Config, config: Config, path: Path) -> None:
+    """Raises ValueError naming every setting that differs, apart from `FREE_SETTINGS`."""
+    differing = []
+    for name in setting_names(config):
+        before, now = attrgetter(name)(saved), attrgetter(name)(config)
+        if before != now and name not in FREE_SETTINGS:
+            differing.append(f"{name} was {before!r}, now {now!r}")
+    if differing:
+        raise ValueError(
+            f"{path} was trained with other settings: {_some(differing)} "
+            f"(only {' and '.join(FREE_SETTINGS)} may change when resuming)"
+        )
+
+
+def save_weights(
+    path: Path,
+    model_state: dict[str, Tensor],
+    config: Config,
+    half: bool = False,
+    extra: dict[str, str] | None = None,
+) -> None:
+    """Writes a weights file (safetensors) that says how its model was configured.
+
+    half: matrices and convolutions are stored as float16, half the size; vectors (biases, norms) stay float32, they
+    weigh nothing and a variance may be smaller than float16 can hold.
+    extra: further metadata, such as the fields of a model card (data, licence, scores, limits).
+
+    Raises ValueError if a weight is too large for float16 or `extra` uses a key of ours; OSError, in one line, if
+    writing fails; the previous file survives.
+    """
+    extra = extra or {}
+    reserved = {_CONFIG_KEY, "format"} & extra.keys()
+    if reserved:
+        raise ValueError(f"metadata {sorted(reserved)} is written by save_weights itself")
+    stored = {}
+    for name, tensor in model_state.items():
+        kept = tensor.detach().cpu()
+        if half and kept.ndim > 1 and kept.is_floating_point():
+            kept = kept.half()
+            if not kept.isfinite().all():
+                raise ValueError(f"{name}: its largest weight {tensor.abs().max().item():g} does not fit into float16")
+        stored[name] = kept.contiguous()
+    metadata = {"format": "pt", _CONFIG_KEY: json.dumps(config.to_dict()), **_versions(), **extra}
+    _write_and_rename(path, safetensors.torch.save(stored, metadata))
+
+
+def load_weights(path: Path) -> tuple[dict[str, Tensor], Config, dict[str, str]]:
+    """Reads a weights file (`.safetensors`) or the weights of a training checkpoint (any other name).
+
+    Returns the state dict (float32, on the CPU), the configuration and the other metadata. Raises ValueError, in
+    one line, for what is neither.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        checkpoint = load_checkpoint(path)
+        return checkpoint.weights, checkpoint.config, {"step": str(checkpoint.step), **checkpoint.versions}
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: refused: {_reason(error)}") from error
+    try:
+        config = Config.from_dict(json.loads(metadata.pop(_CONFIG_KEY)))
+    except KeyError as error:
+        raise ValueError(f"{path}: found no configuration in its metadata: not a weights file of maskrcnn") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: its configuration cannot be read: {error}") from error
+    metadata.pop("format", None)
+    state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    return state, config, metadata
+
+
+def load_into(model: nn.Module, state: dict[str, Tensor], what: str) -> None:
+    """Copies a state dict into a model, all of it or nothing.
+
+    what: where the state comes from, for the message. Raises ValueError listing what does not fit: names that are
+    missing or not expected, and shapes that differ.
+    """
+    own = model.state_dict()
+    problems = [f"{name} is missing" for name in own if name not in state]
+    problems += [f"{name} is not expected" for name in state if name not in own]
+    for name in own.keys() & state.keys():
+        found, expected = tuple(state[name].shape), tuple(own[name].shape)
+        if found != expected:
+            problems.append(f"{name} is {found}, expected {expected}")
+    if problems:
+        raise ValueError(f"{what}: {len(problems)} tensors do not fit this model: {_some(sorted(problems))}")
+    model.load_state_dict(state)
+
+
+def _write_and_rename(path: Path, content: bytes | memoryview) -> None:
+    """Puts `content` under the name `path`, completely or not at all."""
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        # A process that was killed here earlier may have left one; "x" follows no link put in its place.
+        partial.unlink(missing_ok=True)
+        with open(partial, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            kept = "; the previous file is untouched" if path.exists() else ""
+            raise OSError(f"{path}: cannot be saved: {error.strerror or error}{kept}") from error
+        raise
+    if hasattr(os, "O_DIRECTORY"):  # The name is safe from a power cut only when its folder is, too.
+        folder = os.open(path.parent, os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _reason(error: Exception) -> str:
+    """One line, without PyTorch's advice to switch the protection off."""
+    text = str(error)
+    if isinstance(error, pickle.UnpicklingError):
+        asked = re.search(r"GLOBAL (\S+)", text)
+        if asked:
+            return f"it asks to call {asked[1]} while loading; only tensors, numbers and text are read"
+        return "not a file that PyTorch saved"
+    line = text.strip().splitlines()[0][:200] if text.strip() else type(error).__name__
+    return f"truncated or not a file of this kind ({line})"
+
+
+def _is_state(value: Any, may_be_none: bool) -> bool:
+    if value is None:
+        return may_be_none
+    return isinstance(value, dict) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items())
+
+
+def _some(problems: list[str]) -> str:
+    more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+    return "; ".join(problems[:_SHOWN]) + more
