@@ -1,0 +1,1 @@
+"""Data sets: each hands out `Sample`s, and the loader makes a `Batch` of them."""
