@@ -73,16 +73,16 @@ def jitter_colour(
     return replace(sample, image=image)
 
 
-def paint_out_ignored(sample: Sample, rng: np.random.Generator, *, margin: int = 4) -> Sample:
+def paint_out_ignored(sample: Sample, *, margin: int = 4) -> Sample:
     """The sample with its don't-care regions painted over and taken off its list: what is gone is background.
 
     Each is filled with the typical colour of the background up to `margin` pixels around its box, and as much noise.
-    Pixels that belong to an object as well are left alone.
+    Pixels that belong to an object as well are left alone. The same sample always becomes the same.
     """
     if not sample.ignore.any():
         return sample
     height, width = sample.image.shape[:2]
-    image = sample.image.copy()
+    image, rng = sample.image.copy(), np.random.default_rng(0)
     objects, regions = (_cover(sample, flag, height, width) for flag in (False, True))
     for index in np.flatnonzero(sample.ignore):
         x1, y1, x2, y2 = box = pixel_box(sample.polygons[index], height, width)

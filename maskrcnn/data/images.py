@@ -14,7 +14,7 @@ LARGEST_PICTURE = 144_000_000
 """Pixels, say 12,000 x 12,000 (432 MB decoded). A file of a few bytes can claim any size; larger claims are refused
 from the header, before anything is decoded."""
 
-FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What is read. Pillow knows more, but some of those formats start other programs or are seldom tested."""
 
 _TIFF_AS_STORED = {

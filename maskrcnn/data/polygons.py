@@ -38,10 +38,9 @@ def is_simple(polygon: np.ndarray) -> bool:
 def clip(polygon: np.ndarray, x1: float, y1: float, x2: float, y2: float) -> np.ndarray:
     """The part (P', 2) of a polygon (P, 2) inside the window [x1, x2] x [y1, y2]; P' = 0 when no area is left.
 
-    Winding and the order of the corners stay; the first corner is the first one left. When the window cuts a bent
-    polygon into several parts, they stay one polygon, joined by stretches along the window's border that enclose
-    nothing: area, bounds and bitmap are those of all parts together. (Sutherland and Hodgman, "Reentrant polygon
-    clipping", 1974: cut with one border after another.)
+    Winding and the order of the corners stay. When the window cuts a bent polygon into several parts, they stay one
+    polygon, joined by stretches along the window's border that enclose nothing: area, bounds and bitmap are those of
+    all parts together. (Sutherland and Hodgman, "Reentrant polygon clipping", 1974: cut with one border after another.)
     """
     left, top, right, bottom = bounds(polygon)
     if x1 <= left and y1 <= top and right <= x2 and bottom <= y2:
@@ -51,7 +50,7 @@ def clip(polygon: np.ndarray, x1: float, y1: float, x2: float, y2: float) -> np.
     corners = [(float(x), float(y)) for x, y in polygon]
     for axis, limit, sign in ((0, x1, 1), (1, y1, 1), (0, x2, -1), (1, y2, -1)):
         corners = _cut(corners, axis, limit, sign)
-    clipped = np.array(corners, dtype=np.float64).reshape(-1, 2)
+    clipped = np.array(_without_spikes(corners), dtype=np.float64).reshape(-1, 2)
     if len(clipped) < 3 or area(clipped) == 0:
         return np.zeros((0, 2))
     return clipped
@@ -70,6 +69,25 @@ def _cut(corners: list[tuple[float, float]], axis: int, limit: float, sign: int)
             other = start[1 - axis] + along * (end[1 - axis] - start[1 - axis])
             kept.append((limit, other) if axis == 0 else (other, limit))
     return kept
+
+
+def _without_spikes(corners: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Drops repeated corners and those where the outline turns straight back.
+
+    A part that one border leaves and the next takes away leaves its joint behind, which would spoil the bounds.
+    """
+    corners, index, steady = list(corners), 0, 0
+    while len(corners) >= 3 and steady < len(corners):
+        index %= len(corners)
+        (x0, y0), (x1, y1), (x2, y2) = corners[index - 1], corners[index], corners[(index + 1) % len(corners)]
+        cross = (x1 - x0) * (y2 - y1) - (y1 - y0) * (x2 - x1)
+        along = (x1 - x0) * (x2 - x1) + (y1 - y0) * (y2 - y1)
+        if cross == 0 and along <= 0:
+            del corners[index]
+            index, steady = index - 1, 0
+        else:
+            index, steady = index + 1, steady + 1
+    return corners
 
 
 def rasterize(polygon: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
@@ -99,10 +117,12 @@ def rasterize(polygon: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray
     crossings = upper - lower
     edge = np.repeat(np.arange(len(polygon)), crossings)
     row = np.arange(len(edge)) + np.repeat(lower - (np.cumsum(crossings) - crossings), crossings)
+    # Measured from the upper end of an edge, so that two polygons on either side of it find the very same number.
+    upper_end = np.where((start[:, 1] <= end[:, 1])[:, None], start, end)
     # A level edge crosses no row; 1 keeps its slope harmless.
     rise = end[:, 1] - start[:, 1]
     slope = (end[:, 0] - start[:, 0]) / np.where(rise == 0, 1.0, rise)
-    x = start[edge, 0] + (row - start[edge, 1]) * slope[edge]
+    x = upper_end[edge, 0] + (row - upper_end[edge, 1]) * slope[edge]
     column = np.clip(np.ceil(x), 0, width).astype(np.int64)
     flips = np.bincount(row * (width + 1) + column, minlength=height * (width + 1)) & 1
     flips = flips.astype(np.uint8).reshape(height, width + 1)[:, :width]
