@@ -6,10 +6,11 @@ it and whatever was made before. A resumed run asks for batch k and gets the one
 
 from __future__ import annotations
 
-import contextlib
 import math
+import os
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -114,7 +115,8 @@ def collate(samples: Sequence[Sample], image: ImageConfig, *, ignored: Ignored, 
     """One batch of B samples as they are: normalised, padded to a common size, objects in G slots.
 
     ignored: what becomes of don't-care regions. ignore: they go to `Targets.ignore`; background: they are left out
-    of the targets; paint: as background, a transform has already painted them over.
+    of the targets; paint: as ignore, for those that remain after a transform has painted over the data set's own,
+    such as words that a crop cut in two.
     slots: G. None: as many as the fullest image needs, at least 1. An image with more objects than slots gets more
     slots: nothing is dropped.
 
@@ -188,12 +190,11 @@ def training_loader(batches: TrainingBatches, *, steps: int, start: int = 0, wor
         # Starting at once, with whatever data set a notebook has defined, needs fork; only Linux forks safely. The
         # loader sets each worker to one thread, so a worker never waits for a thread pool that fork did not copy.
         multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+        worker_init_fn=_end_with_the_parent_only,
         # Its own generator: otherwise starting the workers would draw from the one that the training draws from.
         generator=torch.Generator().manual_seed(0),
     )
-    with _signals_blocked():
-        iterator = iter(loader)
-    for item in iterator:
+    for item in loader:
         if isinstance(item, Exception):
             raise item
         yield item
@@ -213,21 +214,22 @@ class _ErrorsAsItems(Dataset):
             return error
 
 
-@contextlib.contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Processes started inside never see SIGINT and SIGTERM.
+def _end_with_the_parent_only(worker: int) -> None:
+    """Lets a worker survive the signals that ask the training process to save and stop.
 
-    Ctrl-C and `timeout` signal the whole process group; the training process must still get batches to finish its
-    step, and ends its workers itself. It receives what came meanwhile on leaving.
+    Ctrl-C and `timeout` signal the whole process group, a batch system every process of a job; the training process
+    still needs a batch to finish its step, and ends its workers itself.
     """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # Linux
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_wait_for_the_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _wait_for_the_parent(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 @lru_cache(maxsize=2)
@@ -283,7 +285,7 @@ def _objects(sample: Sample, size: list[int], ignored: Ignored) -> list[tuple[in
     if (sample.labels < 1).any():
         raise ValueError(f"{sample.name}: found label {sample.labels.min()}, expected 1 or more")
     boxes = boxes.clip(0, (width, height, width, height))
-    wanted = np.full(len(boxes), True) if ignored == "ignore" else ~sample.ignore
+    wanted = ~sample.ignore if ignored == "background" else np.full(len(boxes), True)
     # In float32, as the model will see them: a box that is only wide in float64 would be an empty one there.
     sides = boxes[:, 2:].astype(np.float32) - boxes[:, :2].astype(np.float32)
     has_area = (sides > 0).all(axis=1)

@@ -1,1 +1,1 @@
-"""Training: the loop, its learning rate, what survives it (checkpoint) and what it shows (progress)."""
+"""Training: the loop on one page, and beside it optimiser, schedule, checkpoints, progress and stopping."""

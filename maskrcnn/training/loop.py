@@ -7,8 +7,6 @@ k follow from (seed, k). An interrupted and resumed run therefore ends, on a CPU
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -23,8 +21,10 @@ from torch import Tensor, nn
 from maskrcnn.config import Config, TrainingConfig
 from maskrcnn.structures import Batch
 from maskrcnn.training.checkpoint import Checkpoint, check_settings, load_checkpoint, load_into, save_checkpoint
+from maskrcnn.training.optimiser import WeightAverage, make_optimiser
 from maskrcnn.training.progress import ProgressLine, StepReport, TrainingLog
 from maskrcnn.training.schedule import learning_rate
+from maskrcnn.training.stopping import StopSignals
 
 CHECKPOINT_NAME = "checkpoint.pt"
 LOG_NAME = "log.csv"
@@ -51,55 +51,6 @@ class TrainingSummary:
     def stopped_early(self) -> bool:
         """Whether steps are left for `resume`."""
         return bool(self.stopped_by)
-
-
-class WeightAverage:
-    """Exponential moving average of a model's weights (Polyak and Juditsky, 1992): less noise than any one step.
-
-    With average_decay 0 there is none, and `weights` is None.
-    """
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self._decay = decay
-        self.weights: dict[str, Tensor] | None = None
-        if decay > 0:
-            self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-    def update(self, model: nn.Module, step: int) -> None:
-        """Moves the average towards the weights after `step`, counted from 0; buffers are copied.
-
-        The first steps count for more, decay = (1 + step) / (10 + step) until that reaches the setting: otherwise a
-        short run would end with an average that still remembers its random start.
-        """
-        if self.weights is None:
-            return
-        decay = min(self._decay, (1 + step) / (10 + step))
-        parameters = {name for name, _ in model.named_parameters()}
-        for name, value in model.state_dict().items():
-            if name in parameters:
-                self.weights[name].lerp_(value.detach(), 1 - decay)
-            else:
-                self.weights[name].copy_(value)
-
-
-def make_optimiser(model: nn.Module, training: TrainingConfig) -> torch.optim.Optimizer:
-    """SGD with momentum, or AdamW with `momentum` as its first beta, over all parameters that learn.
-
-    SGD decays every parameter, as the published recipes do. AdamW does not decay vectors (biases, scales and shifts
-    of norms): its decay does not depend on the gradient, and would draw the scales of norm layers, which weights
-    behind them can undo, to zero for nothing (arXiv 1711.05101; usual since arXiv 1706.05350).
-    """
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    # fused: one pass over memory, and it can be told on the device not to make a step (`training_step`).
-    if training.optimiser == "sgd":
-        return torch.optim.SGD(
-            learning, lr=0.0, momentum=training.momentum, weight_decay=training.weight_decay, fused=True
-        )
-    groups = [
-        {"params": [parameter for parameter in learning if parameter.ndim > 1], "weight_decay": training.weight_decay},
-        {"params": [parameter for parameter in learning if parameter.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=0.0, betas=(training.momentum, 0.999), fused=True)
 
 
 def training_step(
@@ -165,103 +116,114 @@ def train(
         raise ValueError(f"{directory} already holds a training run: resume it (--resume) or use another folder")
     directory.mkdir(parents=True, exist_ok=True)
 
-    started = last_report = time.perf_counter()
-    seconds = seconds_before
-    unread: deque[_Outcome] = deque()
     with (
-        _StopSignals() as stop,
-        closing(TrainingLog(directory / LOG_NAME, steps_done)) as log,
-        closing(ProgressLine(training.steps)) as progress,
+        StopSignals() as stop,
+        closing(_Reports(directory / LOG_NAME, training, steps_done, seconds_before)) as reports,
     ):
+        started = time.perf_counter()
         stream = iter(batches(steps_done)) if steps_done < training.steps else iter(())
         while steps_done < training.steps and not stop.reason:
             batch = next(stream, None)
             if batch is None:
                 raise ValueError(f"the batches ended after step {steps_done}, expected {training.steps}")
             model.train()
-            losses, norm = training_step(model, batch.to(device, non_blocking=True), optimiser, training, steps_done)
+            batch = batch.to(device, non_blocking=device.type == "cuda")
+            losses, norm = training_step(model, batch, optimiser, training, steps_done)
             average.update(model, steps_done)
             steps_done += 1
-            unread.append(_Outcome(steps_done, batch.names, losses, norm))
+            reports.add(_Outcome(steps_done, batch.names, losses, norm))
 
-            if time.perf_counter() - started >= stop_after_seconds and not stop.reason:
-                stop.reason = "time"
-            last = steps_done == training.steps or bool(stop.reason)
-            save = last or (training.checkpoint_every > 0 and steps_done % training.checkpoint_every == 0)
-            # Reading a number makes Python wait for the GPU. One step later it is there anyway.
-            while len(unread) > (1 if device.type == "cuda" and not save else 0):
-                outcome = unread.popleft()
-                numbers = outcome.read(training)
-                now = time.perf_counter()
-                seconds = seconds_before + now - started
-                rate = learning_rate(outcome.step - 1, training)
-                report = StepReport(outcome.step, seconds, now - last_report, len(outcome.names), rate, numbers)
-                last_report = now
-                log.write(report)
-                progress.show(report)
-            if save:
-                own = model.state_dict()
-                checkpoint = Checkpoint(steps_done, seconds, config, own, average.weights, optimiser.state_dict())
+            if time.perf_counter() - started >= stop_after_seconds:
+                stop.reason = stop.reason or "time"
+            due = training.checkpoint_every > 0 and steps_done % training.checkpoint_every == 0
+            if due or stop.reason or steps_done == training.steps:
+                reports.read_all()  # Weights are saved only once their losses are known to be finite.
+                checkpoint = Checkpoint(
+                    step=steps_done,
+                    seconds=reports.seconds,
+                    config=config,
+                    model=model.state_dict(),
+                    average=average.weights,
+                    optimiser=optimiser.state_dict(),
+                )
                 save_checkpoint(path, checkpoint)
                 if on_checkpoint is not None:
                     on_checkpoint(steps_done, checkpoint.weights)
-    stopped_by = stop.reason if steps_done < training.steps else ""
-    weights = model.state_dict() if average.weights is None else average.weights
-    return TrainingSummary(steps_done, seconds, stopped_by, weights)
+    return TrainingSummary(
+        steps=steps_done,
+        train_seconds=reports.seconds,
+        stopped_by=stop.reason if steps_done < training.steps else "",
+        weights=model.state_dict() if average.weights is None else average.weights,
+    )
 
 
 class _Outcome:
     """The losses of a step on their way from the device to Python."""
 
     def __init__(self, step: int, names: tuple[str, ...], losses: dict[str, Tensor], norm: Tensor) -> None:
-        self.step, self.names, self._keys = step, names, list(losses)
+        self.step, self.names, self.on_gpu, self._keys = step, names, norm.is_cuda, list(losses)
         # Copied to pinned memory while the GPU works on; `_arrived` says when the copy is there.
-        self._values = torch.stack([norm, *losses.values()]).float().to("cpu", non_blocking=True)
-        self._arrived = torch.cuda.Event() if norm.is_cuda else None
+        self._values = torch.stack([norm, *losses.values()]).float().to("cpu", non_blocking=self.on_gpu)
+        self._arrived = torch.cuda.Event() if self.on_gpu else None
         if self._arrived is not None:
             self._arrived.record()
 
-    def read(self, training: TrainingConfig) -> dict[str, float]:
-        """The losses as numbers. Raises NonFiniteLoss."""
+    def read(self, rate: float) -> dict[str, float]:
+        """The losses as numbers. Raises NonFiniteLoss; `rate`, the learning rate, is for its text."""
         if self._arrived is not None:
             self._arrived.synchronize()
         norm, *values = self._values.tolist()
         losses = dict(zip(self._keys, values, strict=True))
-        if all(map(math.isfinite, (norm, *values))):
-            return losses
-        raise NonFiniteLoss(
-            f"step {self.step}: the loss or its gradient is not finite: "
-            + ", ".join(f"{name} {value:g}" for name, value in losses.items())
-            + f", gradient norm {norm:g}; learning rate {learning_rate(self.step - 1, training):g}; "
-            f"images {', '.join(self.names)}; training stopped, the last checkpoint is untouched"
-        )
+        if not all(map(math.isfinite, (norm, *values))):
+            raise NonFiniteLoss(
+                f"step {self.step}: a loss or the gradient is not finite: "
+                + ", ".join(f"{name} {value:g}" for name, value in losses.items())
+                + f", gradient norm {norm:g}; learning rate {rate:g}; images {', '.join(self.names)}; "
+                "training stopped, the last checkpoint is untouched"
+            )
+        return losses
 
 
-class _StopSignals:
-    """While active, SIGINT and SIGTERM only set `reason`; the previous handlers come back afterwards."""
+class _Reports:
+    """Tells log and terminal about each step, on a GPU one step late: reading a number at once would wait for it."""
 
-    def __init__(self) -> None:
-        self.reason = ""
-        self._since = 0.0
-        self._previous: dict[int, object] = {}
+    def __init__(self, log: Path, training: TrainingConfig, steps_done: int, seconds_before: float) -> None:
+        self.seconds = seconds_before
+        self._training = training
+        self._log, self._progress = TrainingLog(log, steps_done), ProgressLine(training.steps)
+        self._unread: deque[_Outcome] = deque()
+        self._zero = time.perf_counter() - seconds_before
 
-    def __enter__(self) -> _StopSignals:
-        if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else.
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._receive)
-        return self
+    def add(self, outcome: _Outcome) -> None:
+        """Takes in a step and reports what is to be read by now. Raises NonFiniteLoss."""
+        self._unread.append(outcome)
+        self._read(keep=1 if outcome.on_gpu else 0)
 
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._previous.items():
-            # None: a handler that was not installed from Python cannot be put back from Python.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    def read_all(self) -> None:
+        """Reports every step taken in so far, waiting for it. Raises NonFiniteLoss."""
+        self._read(keep=0)
 
-    def _receive(self, number: int, frame: object) -> None:
-        # One Ctrl-C may arrive twice, from the terminal and from a wrapper that passes it on.
-        if self.reason and number == signal.SIGINT and time.monotonic() - self._since > 1:
-            raise KeyboardInterrupt
-        if not self.reason:
-            self.reason, self._since = signal.Signals(number).name, time.monotonic()
+    def close(self) -> None:
+        """Ends the progress line and closes the log."""
+        self._progress.close()
+        self._log.close()
+
+    def _read(self, keep: int) -> None:
+        while len(self._unread) > keep:
+            outcome = self._unread.popleft()
+            rate = learning_rate(outcome.step - 1, self._training)
+            losses = outcome.read(rate)
+            before, self.seconds = self.seconds, time.perf_counter() - self._zero
+            report = StepReport(
+                step=outcome.step,
+                seconds=self.seconds,
+                step_seconds=self.seconds - before,
+                images=len(outcome.names),
+                learning_rate=rate,
+                losses=losses,
+            )
+            self._log.write(report)
+            self._progress.show(report)
 
 
 def _restore(
