@@ -106,14 +106,14 @@ def read_annotations(content: bytes, name: str) -> Annotations:
             polygon, transcription = parse_icdar2015_line(line)
         except ValueError as error:
             raise ValueError(f"{name}:{number}: {error}") from None
-        corners = polygon.astype(int).ravel().tolist()
-        if area(polygon) == 0:
+        corners, size = polygon.astype(int).ravel().tolist(), area(polygon)
+        if size == 0:
             problems.append(Problem(name, number, f"found a quadrilateral without area {corners}; skipped", True))
             continue
         if not is_simple(polygon):
             problems.append(Problem(name, number, f"found a self-crossing quadrilateral {corners}; skipped", True))
             continue
-        if area(polygon) < 0:
+        if size < 0:
             problems.append(Problem(name, number, f"found a counter-clockwise quadrilateral {corners}; kept", False))
         polygons.append(polygon)
         transcriptions.append(transcription)
