@@ -1,0 +1,1 @@
+"""How good detections are: the ICDAR text scores, and reading and writing the files they are computed from."""
