@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from maskrcnn import boxes as box_functions
@@ -36,6 +37,10 @@ def best_matches(
     ground_truths: Tensor, ground_truths_valid: Tensor, boxes: Tensor, boxes_valid: Tensor, floor: float
 ) -> BestMatches:
     """Compares boxes (..., N, 4) with ground truths (..., G, 4), both with their (..., N) and (..., G) bool masks."""
+    # There is no largest of no overlaps: without any slot for ground truths there is an empty one.
+    missing = max(0, 1 - ground_truths.shape[-2])
+    ground_truths = F.pad(ground_truths, (0, 0, 0, missing))
+    ground_truths_valid = F.pad(ground_truths_valid, (0, missing))
     overlaps = box_functions.iou(boxes, ground_truths)  # (..., N, G)
     both = boxes_valid[..., :, None] & ground_truths_valid[..., None, :]
     overlaps = overlaps.masked_fill(~both, -1.0)  # below every real IoU
@@ -89,5 +94,5 @@ def ignore_overlapping(label: Tensor, boxes: Tensor, regions: Tensor, regions_va
     own area, as in evaluation, since a small box inside a large region is as unknown as one that fits it.
     """
     shared = box_functions.intersection(boxes, regions).masked_fill(~regions_valid[..., None, :], 0.0)
-    covered = shared.amax(dim=-1) > 0.5 * box_functions.area(boxes)
+    covered = (shared > 0.5 * box_functions.area(boxes)[..., None]).any(dim=-1)
     return label.masked_fill(covered & (label == NEGATIVE), IGNORED)
