@@ -20,15 +20,15 @@ def change_colour(
     """The sample with its colours changed; 1, 1, 1, 0 change nothing.
 
     `saturation` scales the distance of each pixel from its own grey (0: a grey picture), `hue` turns colours around
-    the grey axis, in turns of 360 degrees; `brightness` scales everything; `contrast` scales the distance from the
-    picture's mean grey. All are linear, so they become one matrix and are rounded and cut to 0..255 only once.
+    the grey axis, in full turns from red over green to blue; `brightness` scales everything; `contrast` scales the
+    distance from the picture's mean grey. All are linear: they become one matrix, rounded and cut to 0..255 only once.
     """
     image = Image.fromarray(sample.image)
     # The mean of a small copy: a grey level is wanted, not its digits.
     small = np.asarray(image.reduce(max(min(image.size) // 64, 1)))
     mean_grey = float(small.reshape(-1, 3).mean(axis=0) @ _YIQ[0])
     cosine, sine = saturation * np.cos(2 * np.pi * hue), saturation * np.sin(2 * np.pi * hue)
-    turn = np.array([[1.0, 0.0, 0.0], [0.0, cosine, -sine], [0.0, sine, cosine]])
+    turn = np.array([[1.0, 0.0, 0.0], [0.0, cosine, sine], [0.0, -sine, cosine]])
     matrix = contrast * brightness * np.linalg.inv(_YIQ) @ turn @ _YIQ
     # Only brightness moves the mean grey, so it is known without looking again.
     offset = np.full(3, (1 - contrast) * brightness * mean_grey)
