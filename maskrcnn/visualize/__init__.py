@@ -4,11 +4,12 @@
 diagrams. Nothing here opens a window: pictures are Pillow images, diagrams are written to PNG files.
 """
 
-from maskrcnn.visualize.curves import precision_recall, training_curves
+from maskrcnn.visualize.curves import coverage_by_size, precision_recall, training_curves
 from maskrcnn.visualize.pictures import contact_sheet, draw_detections, draw_matches, draw_sample
 
 __all__ = [
     "contact_sheet",
+    "coverage_by_size",
     "draw_detections",
     "draw_matches",
     "draw_sample",

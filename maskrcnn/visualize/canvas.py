@@ -56,8 +56,8 @@ class Canvas:
         self.factor = math.ceil(_SMALLEST_LONG_SIDE / long_side)
         size = (width * self.factor, height * self.factor)
         self.picture = Image.fromarray(image).resize(size, Image.Resampling.NEAREST)
-        self.line = max(1.5, long_side * self.factor / 600)
-        self.font = _font(max(12, round(long_side * self.factor / 80)))
+        self.line = max(2.0, long_side * self.factor / 500)
+        self.font = typeface(max(12, round(long_side * self.factor / 80)))
         self._labels: list[tuple[float, float, float, float]] = []
         self._outlined: list[tuple[float, float, float, float]] = []
 
@@ -114,8 +114,13 @@ class Canvas:
         x1, y1, x2, y2 = self.font.getbbox(text)
         width, height = x2 - x1 + 2 * margin, y2 - y1 + 2 * margin
         gap = 1.5 * self.line
+        # Above a tilted outline the label is at its highest corner, below at its lowest: nobody asks whose it is.
+        above, below = (
+            max(min(corners[corner, 0] - width / 2, right - width), left)
+            for corner in (corners[:, 1].argmin(), corners[:, 1].argmax())
+        )
         places = []
-        for x, y in ((left, top - height - gap), (left, bottom + gap), (right + gap, top), (left - width - gap, top)):
+        for x, y in ((above, top - height - gap), (below, bottom + gap), (right + gap, top), (left - width - gap, top)):
             x = max(min(x, self.picture.width - width), 0.0)
             y = max(min(y, self.picture.height - height), 0.0)
             place = (x, y, x + width, y + height)
@@ -197,7 +202,8 @@ def printable(text: str) -> str:
 
 
 @lru_cache(maxsize=8)
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def typeface(size: int) -> ImageFont.FreeTypeFont:
+    """The font of all labels, `size` pixels high."""
     # matplotlib ships it, and it knows the accents and currency signs that transcriptions contain.
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
 

@@ -1,15 +1,16 @@
-"""Diagrams: how the training went, and what the score threshold trades."""
+"""Diagrams: how the training went, what the score threshold trades, what the anchors reach."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from maskrcnn.evaluation.text_scores import TextScores
 from maskrcnn.visualize.canvas import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILLION
 
 _STYLES = (
@@ -65,30 +66,28 @@ def training_curves(log: str | Path, picture: str | Path) -> None:
     _save(figure, picture)
 
 
-def precision_recall(sweep: Sequence[Mapping[str, float]], picture: str | Path) -> None:
-    """Draws recall, precision and hmean against the score threshold, and marks the threshold with the best hmean.
+def precision_recall(scores: Sequence[TextScores], picture: str | Path) -> None:
+    """Draws recall, precision and hmean against the score threshold, and marks the lowest with the best hmean.
 
-    sweep: for each threshold a mapping with `threshold`, `recall`, `precision`, `hmean`, as `evaluate` writes them.
-    Raises ValueError when the sweep is empty.
+    scores: those of one set of images at rising thresholds (`score_at_thresholds`). Raises ValueError without any.
     """
-    if not sweep:
-        raise ValueError("a sweep needs at least one threshold")
-    rows = sorted(sweep, key=lambda row: row["threshold"])
-    thresholds = [row["threshold"] for row in rows]
+    if not scores:
+        raise ValueError("found no scores, expected those of at least one threshold")
+    thresholds = [score.threshold for score in scores]
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     styles = {"recall": (BLUE, "--", "s"), "precision": (VERMILLION, ":", "^"), "hmean": ("#000000", "-", "o")}
     for name, (colour, dashes, marker) in styles.items():
-        values = [row[name] for row in rows]
+        values = [getattr(score, name) for score in scores]
         axes.plot(thresholds, values, color=colour, linestyle=dashes, marker=marker, linewidth=2, label=name)
-    best = max(rows, key=lambda row: row["hmean"])
-    axes.axvline(best["threshold"], color="#888888", linewidth=1, zorder=0)
+    best = max(scores, key=lambda score: score.hmean)
+    axes.axvline(best.threshold, color="#888888", linewidth=1, zorder=0)
     axes.annotate(
-        f"best hmean {best['hmean']:.3f} at {best['threshold']:g}",
-        (best["threshold"], 0.02),
-        xytext=(6, 0),
+        f"best hmean {best.hmean:.3f} at {best.threshold:g}",
+        (best.threshold, 0.02),
+        xytext=(6 if best.threshold <= np.mean(thresholds) else -6, 0),
         textcoords="offset points",
-        ha="left" if best["threshold"] <= np.mean(thresholds) else "right",
+        ha="left" if best.threshold <= np.mean(thresholds) else "right",
     )
     axes.set_xlabel("score threshold: what scores less is not counted")
     axes.set_ylim(0, 1.02)
@@ -96,10 +95,40 @@ def precision_recall(sweep: Sequence[Mapping[str, float]], picture: str | Path) 
     _save(figure, picture)
 
 
+def coverage_by_size(buckets: Sequence[tuple[str, int, int, int]], noun: str, picture: str | Path) -> None:
+    """Draws, for each range of object sizes, the share of objects that some anchor overlaps well.
+
+    buckets: name of the range, number of objects, of those with a best IoU of 0.5 or more, and of 0.7 or more, as
+    `maskrcnn.anchor_coverage` counts them; noun: what the objects are called.
+    """
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(buckets))
+    counts = np.array([bucket[1:] for bucket in buckets], dtype=float).reshape(-1, 3)
+    shares = counts[:, 1:] / np.maximum(counts[:, :1], 1)
+    axes.bar(places - 0.2, shares[:, 0], 0.4, color=SKY_BLUE, edgecolor="black", label="best anchor's IoU 0.5 or more")
+    axes.bar(
+        places + 0.2, shares[:, 1], 0.4, color=BLUE, edgecolor="black", hatch="//", label="0.7 or more: a good example"
+    )
+    for place, share in zip((places[:, None] + [-0.2, 0.2]).ravel(), shares.ravel(), strict=True):
+        axes.annotate(f"{share:.0%}", (place, share), (0, 2), textcoords="offset points", ha="center", fontsize=9)
+    axes.set_xticks(places, [f"{bucket[0]}\n{bucket[1]:,} {noun}" for bucket in buckets])
+    axes.set_xlabel("size: square root of the box's area, in pixels of the network's input")
+    axes.set_ylabel("share that the anchors reach")
+    axes.set_ylim(0, 1.1)
+    axes.set_yticks(np.linspace(0, 1, 6))
+    if buckets:
+        figure.legend(loc="outside upper left", ncols=2, frameon=False)
+    else:
+        axes.text(0.5, 0.5, "no objects to measure", ha="center", va="center", transform=axes.transAxes)
+    _save(figure, picture)
+
+
 def _read_log(log: Path) -> dict[str, np.ndarray]:
     with log.open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)
-        names = next(reader, [])
+        # A run that was stopped before its first step leaves an empty file.
+        names = next(reader, ["step", "learning_rate"])
         if "step" not in names or "learning_rate" not in names:
             raise ValueError(f"{log}:1: found columns {names}, expected step, learning_rate and losses")
         rows = []

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from maskrcnn.evaluation.text_scores import ImageMatches
 from maskrcnn.structures import Sample
 from maskrcnn.visualize.canvas import (
     BLUE,
@@ -22,6 +23,7 @@ from maskrcnn.visualize.canvas import (
     Canvas,
     Stroke,
     printable,
+    typeface,
 )
 
 _CLASS_COLOURS = (YELLOW, SKY_BLUE, ORANGE, PURPLE, GREEN, VERMILLION, BLUE)
@@ -51,14 +53,15 @@ def draw_sample(sample: Sample, transcriptions: bool = False) -> Image.Image:
 def draw_detections(
     image: np.ndarray,
     shapes: Sequence[tuple[np.ndarray, float]],
-    masks: np.ndarray | None = None,
+    masks: Sequence[np.ndarray] | None = None,
     labels: Sequence[int] | None = None,
     class_names: Sequence[str] = (),
 ) -> Image.Image:
     """The picture with each detection's outline, tinted inside, and its score.
 
-    image (H, W, 3) uint8; shapes: N outlines (P, 2) in pixels with their scores; masks (N, H, W) bool, tinted instead
-    of the outlines' insides; labels: N classes, 1 is the first; with `class_names` the name stands before the score.
+    image (H, W, 3) uint8; shapes: N outlines (P, 2) in pixels, with their scores; masks: N arrays (H, W) bool, tinted
+    instead of the outlines' insides; labels: N classes, 1 is the first, each in its own colour; with `class_names`
+    the name stands before the score.
     """
     canvas = Canvas(image)
     classes = [1] * len(shapes) if labels is None else [int(label) for label in labels]
@@ -79,41 +82,40 @@ def draw_detections(
 
 
 def draw_matches(
-    image: np.ndarray,
-    ground_truths: Sequence[np.ndarray],
-    ignore: np.ndarray,
-    detections: Sequence[np.ndarray],
-    matches: Sequence[tuple[int, int]],
-    ignored_detections: Sequence[int] = (),
+    image: np.ndarray, ground_truths: Sequence[np.ndarray], detections: Sequence[np.ndarray], matches: ImageMatches
 ) -> Image.Image:
-    """The picture as the score sees it, with a legend that counts: found, missed, false, don't-care.
+    """The picture as the score sees it, with a legend that counts: found, missed, false, don't care.
 
-    image (H, W, 3) uint8; ground_truths: G outlines (P, 2); ignore (G,) bool; detections: N outlines (P, 2); matches:
-    pairs (ground truth, detection) of indices; ignored_detections: those inside don't-care regions, which count
-    neither way.
+    image (H, W, 3) uint8; ground_truths: G outlines (P, 2), don't-care ones among them; detections: D outlines (P, 2);
+    matches: what `maskrcnn.evaluation.text_scores.match_image` says about these. A word that was found is drawn as the
+    detection has it. Detections inside don't-care regions, which count neither way, are thin and grey.
+    Raises ValueError if `matches` is about another number of outlines.
     """
+    shapes = len(matches.matched_detection), len(matches.matched_ground_truth)
+    if shapes != (len(ground_truths), len(detections)):
+        raise ValueError(
+            f"found {len(ground_truths)} ground truths and {len(detections)} detections, matches of {shapes}"
+        )
     canvas = Canvas(image)
-    found = {ground_truth for ground_truth, _ in matches}
-    hits = {detection for _, detection in matches}
-    missed = [index for index in range(len(ground_truths)) if not ignore[index] and index not in found]
-    neutral = set(ignored_detections)
-    false = [index for index in range(len(detections)) if index not in hits and index not in neutral]
-    for polygon, ignored in zip(ground_truths, ignore, strict=True):
-        if ignored:
-            _draw_dont_care(canvas, polygon)
-    for index in sorted(neutral):
+    found = matches.matched_ground_truth >= 0
+    missed = (matches.matched_detection < 0) & ~matches.ignore
+    false = ~found & ~matches.ignored
+    for index in np.flatnonzero(matches.ignore):
+        _draw_dont_care(canvas, ground_truths[index])
+    for index in np.flatnonzero(matches.ignored):
         canvas.outline(detections[index], Stroke(GREY, width=0.6))
-    for index in sorted(hits):
-        canvas.outline(detections[index], _FOUND)
-    for index in missed:
-        canvas.outline(ground_truths[index], _MISSED)
-    for index in false:
-        canvas.outline(detections[index], _FALSE)
+    for polygons, chosen, stroke in (
+        (detections, found, _FOUND),
+        (ground_truths, missed, _MISSED),
+        (detections, false, _FALSE),
+    ):
+        for index in np.flatnonzero(chosen):
+            canvas.outline(polygons[index], stroke)
     entries = [
-        (_FOUND, f"{len(hits)} found"),
-        (_MISSED, f"{len(missed)} missed"),
-        (_FALSE, f"{len(false)} false"),
-        (_DONT_CARE, f"{int(np.sum(ignore))} don't care"),
+        (_FOUND, f"{found.sum()} found"),
+        (_MISSED, f"{missed.sum()} missed"),
+        (_FALSE, f"{false.sum()} false"),
+        (_DONT_CARE, f"{matches.ignore.sum()} don't care"),
     ]
     return canvas.with_legend(entries)
 
@@ -127,7 +129,7 @@ def contact_sheet(
     """
     if captions and len(captions) != len(images):
         raise ValueError(f"{len(images)} pictures but {len(captions)} captions")
-    font = Canvas(np.zeros((1, 1, 3), np.uint8)).font
+    font = typeface(max(14, cell // 28))
     gap, line = 12, round(font.size * 1.8) if captions else 0
     scaled = [_within(picture, cell) for picture in images]
     rows = [scaled[start : start + columns] for start in range(0, len(scaled), columns)]
