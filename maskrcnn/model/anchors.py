@@ -42,7 +42,7 @@ class AnchorGenerator(nn.Module):
         """strides: the network's L strides. Raises ValueError if there is not one anchor size for every level."""
         super().__init__()
         if len(config.sizes) != len(strides):
-            raise ValueError(f"anchors.sizes: found {len(config.sizes)} sizes, expected one for each of {len(strides)} levels")
+            raise ValueError(f"anchors.sizes: found {len(config.sizes)}, expected one for each of {len(strides)} levels")
         self.strides = tuple(strides)
         self.stride_from_feature_size = config.stride_from_feature_size
         for level, size in enumerate(config.sizes):

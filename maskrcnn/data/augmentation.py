@@ -1,0 +1,38 @@
+"""What training does to each picture: the random changes that a recipe's `DataConfig` asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from maskrcnn.config import DataConfig
+from maskrcnn.data import transforms
+from maskrcnn.structures import Sample
+
+
+def augmentation(data: DataConfig) -> Callable[[Sample, np.random.Generator], Sample]:
+    """A function (sample, generator) -> changed sample; all its randomness comes from the generator."""
+
+    def augment(sample: Sample, rng: np.random.Generator) -> Sample:
+        if data.ignored == "paint":
+            sample = transforms.paint_out_ignored(sample)
+        if data.rotation_degrees > 0:
+            sample = transforms.rotate(sample, rng.uniform(-data.rotation_degrees, data.rotation_degrees))
+        if rng.random() < data.flip_probability:
+            sample = transforms.flip_horizontal(sample)
+        if data.crop > 0:
+            sample = transforms.random_scale_and_crop(
+                sample,
+                rng,
+                size=data.crop,
+                scale_range=data.scale_range,
+                aspect_range=data.aspect_range,
+                around_object_probability=data.around_object_probability,
+                minimum_visible=data.minimum_visible_fraction,
+            )
+        if rng.random() < data.colour_probability:
+            sample = transforms.jitter_colour(sample, rng)
+        return sample
+
+    return augment

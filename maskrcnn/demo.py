@@ -1,0 +1,156 @@
+"""The demo: a text detector trained from nothing, its threshold chosen, then scored on pictures it never saw."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+import maskrcnn
+from maskrcnn.config import Config
+from maskrcnn.data.augmentation import augmentation
+from maskrcnn.data.loader import Samples, TrainingBatches, training_loader
+from maskrcnn.data.rendered_text import DEMO, RenderedText
+from maskrcnn.detector import Detector
+from maskrcnn.evaluate import evaluate_texts
+from maskrcnn.evaluation.text_scores import TextScores, best_threshold
+from maskrcnn.model.mask_rcnn import MaskRCNN
+from maskrcnn.model.paste import paste_masks
+from maskrcnn.recipes import recipe
+from maskrcnn.report import Number, Picture, write_report
+from maskrcnn.training.checkpoint import save_weights
+from maskrcnn.training.loop import CHECKPOINT_NAME, LOG_NAME, train
+from maskrcnn.visualize import contact_sheet, draw_detections, precision_recall, training_curves
+
+HELD_OUT = 200
+CHOOSING = 60
+"""Pictures on which the score threshold is chosen; none of them is held out or trained on."""
+ON_THE_SHEET = 12
+TRAINING_SIDE = (256, 256)
+"""Training sees pictures of one size: a batch is then padded by nothing."""
+
+
+def held_out_pictures(seed: int) -> RenderedText:
+    """The 200 pictures that the demo is scored on; they depend on nothing but the seed."""
+    return RenderedText(HELD_OUT, _stream(seed, 2), DEMO)
+
+
+def run_demo(out: Path, seed: int = 0) -> dict[str, float | int]:
+    """Trains, scores and draws; everything goes to the folder `out`, replacing an earlier demo.
+
+    Returns what metrics.json holds: recall, precision, hmean (ICDAR rules, on the held-out pictures), threshold,
+    images, train_seconds.
+    """
+    config = recipe("demo").override([f"training.seed={seed}"])
+    out.mkdir(parents=True, exist_ok=True)
+    for name in (CHECKPOINT_NAME, LOG_NAME):
+        (out / name).unlink(missing_ok=True)
+
+    pictures = RenderedText(10**6, _stream(seed, 0), replace(DEMO, height=TRAINING_SIDE, width=TRAINING_SIDE))
+    print(f"training {config.training.steps} steps on rendered text")
+    model, seconds = _train(config, pictures, out)
+    training_curves(out / LOG_NAME, out / "curves.png")
+
+    print(f"choosing the score threshold on {CHOOSING} other pictures, then scoring {HELD_OUT} held-out ones")
+    detector = Detector(model, config)
+    threshold = best_threshold(evaluate_texts(detector, RenderedText(CHOOSING, _stream(seed, 1), DEMO)).images)
+    config = replace(config, text=replace(config.text, score_threshold=threshold))
+    detector = Detector(model, config)
+    held_out = held_out_pictures(seed)
+    evaluation = evaluate_texts(detector, held_out)
+    score = evaluation.at(threshold)
+
+    save_weights(out / "model.safetensors", model.state_dict(), config, extra={"steps": str(config.training.steps)})
+    precision_recall([point.as_dict() for point in evaluation.curve()], out / "thresholds.png")
+    sheet = draw_sheet(detector, held_out, ON_THE_SHEET)
+    sheet.save(out / "held_out.png")
+    metrics = {
+        "recall": score.recall,
+        "precision": score.precision,
+        "hmean": score.hmean,
+        "threshold": threshold,
+        "images": HELD_OUT,
+        "train_seconds": round(seconds, 1),
+    }
+    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    _write_page(out, config, score, seconds, sheet, seed)
+    print(f"recall {score.recall:.3f}, precision {score.precision:.3f}, hmean {score.hmean:.3f}")
+    print(f"look at {out / 'report.html'}")
+    return metrics
+
+
+def draw_sheet(detector: Detector, samples: Samples, count: int) -> Image.Image:
+    """The first `count` pictures with what the detector finds: polygons outlined, masks tinted."""
+    pictures, captions = [], []
+    for index in range(count):
+        sample = samples[index]
+        found = detector(sample.image)
+        height, width = found.image.shape[:2]
+        shown = found.detections.scores[0] >= detector.config.text.score_threshold
+        masks = paste_masks(found.detections.masks[0][shown], found.detections.boxes[0][shown], height, width)
+        tint = masks.any(dim=0, keepdim=True).numpy() if len(masks) else np.zeros((0, height, width), bool)
+        shapes = [(text.polygon, text.score) for text in found.texts]
+        every_mask = np.repeat(tint, len(shapes), axis=0) if len(tint) else None
+        pictures.append(draw_detections(found.image, shapes, every_mask))
+        captions.append(f"{sample.name}: {len(shapes)} texts")
+    return contact_sheet(pictures, columns=4, captions=captions)
+
+
+def _train(config: Config, pictures: Samples, out: Path) -> tuple[MaskRCNN, float]:
+    """The trained network (its averaged weights) and the seconds from the first to the last step."""
+    torch.manual_seed(config.training.seed)
+    model = MaskRCNN(config.model)
+    training = config.training
+    batches = TrainingBatches(
+        pictures, augmentation(config.data), config.model.image, batch_size=training.batch_size, seed=training.seed
+    )
+    summary = train(
+        model,
+        lambda start: training_loader(batches, steps=training.steps, start=start, workers=training.workers),
+        config,
+        out,
+    )
+    if summary.stopped_early:
+        raise ValueError(f"stopped by {summary.stopped_by} after {summary.steps} of {training.steps} steps")
+    model.load_state_dict(summary.weights)
+    return model, summary.train_seconds
+
+
+def _stream(seed: int, part: int) -> int:
+    """A seed of its own for training (0), choosing (1) and held-out pictures (2)."""
+    return 3 * seed + part
+
+
+def _write_page(out: Path, config: Config, score: TextScores, seconds: float, sheet: Image.Image, seed: int) -> None:
+    numbers = [
+        Number("hmean", f"{score.hmean:.3f}", "The harmonic mean of recall and precision: one number for both."),
+        Number("recall", f"{score.recall:.3f}", f"{score.matched} of {score.ground_truths} legible texts were found."),
+        Number("precision", f"{score.precision:.3f}", f"{score.matched} of {score.detections} findings are texts."),
+        Number("threshold", f"{score.threshold:.2f}", "Findings that score less are dropped; chosen on other pictures."),
+        Number("training", f"{seconds:.0f} s", "From the first to the last step, drawing the pictures included."),
+    ]
+    pictures = [
+        Picture("What it finds", sheet, "Held-out pictures with outlines, scores and masks."),
+        Picture("How it learned", out / "curves.png", "Each loss against the training steps."),
+        Picture("Where to cut", out / "thresholds.png", "Recall and precision for each score threshold, held-out."),
+    ]
+    write_report(
+        out / "report.html",
+        title="A text detector, trained from nothing",
+        summary=f"Mask R-CNN learned to find text in {config.training.steps} steps and was then scored on {HELD_OUT} "
+        "rendered pictures that it had never seen, by the rules of the ICDAR competitions.",
+        numbers=numbers,
+        pictures=pictures,
+        command=f"python -m maskrcnn demo --out {out} --seed {seed}",
+        versions={
+            "maskrcnn": maskrcnn.__version__,
+            "torch": torch.__version__,
+            "Python": platform.python_version(),
+        },
+        settings=config.to_dict(),
+    )

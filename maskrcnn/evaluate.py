@@ -1,0 +1,64 @@
+"""Running a text detector over a data set and scoring what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from maskrcnn.data.loader import Samples
+from maskrcnn.detector import Detector
+from maskrcnn.evaluation.text_scores import FINE_THRESHOLDS, ImageTexts, TextScores, match_image, score_at_thresholds
+
+LOWEST_SCORE = 0.05
+"""What scores less is never looked at again, whichever threshold is chosen later."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a detector found in a data set, and how well that scores."""
+
+    images: tuple[ImageTexts, ...]
+    """Ground truths and detections of each picture, in the order of the data set."""
+
+    def at(self, threshold: float) -> TextScores:
+        """The official score of the detections with a score of at least `threshold`."""
+        return score_at_thresholds(self.images, (threshold,), "official")[0]
+
+    def curve(self, thresholds: Sequence[float] = FINE_THRESHOLDS) -> tuple[TextScores, ...]:
+        """The official score at each threshold."""
+        return score_at_thresholds(self.images, thresholds, "official")
+
+    def sweep(self) -> tuple[TextScores, ...]:
+        """MMOCR's seven thresholds by MMOCR's rules; the number that papers quote is the best of them."""
+        return score_at_thresholds(self.images)
+
+    def ranked(self, threshold: float) -> list[int]:
+        """Numbers of the pictures, those with the worst hmean first, among pictures with something to find."""
+        hmeans = {}
+        for index, image in enumerate(self.images):
+            if not np.all(image.ignore):
+                hmeans[index] = match_image(image.ground_truths, image.ignore, above(image, threshold)).hmean
+        return sorted(hmeans, key=hmeans.get)
+
+
+def above(image: ImageTexts, threshold: float) -> list[np.ndarray]:
+    """The detected polygons of a picture with a score of at least `threshold`, best first."""
+    order = np.argsort(-image.scores, kind="stable")
+    return [image.detections[index] for index in order if image.scores[index] >= threshold]
+
+
+def evaluate_texts(
+    detector: Detector, samples: Samples, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Evaluation:
+    """Runs the detector over every picture of a data set; `progress` is told how many are done, and of how many."""
+    images = []
+    for index in range(len(samples)):
+        sample = samples[index]
+        found = detector(sample.image, LOWEST_SCORE)
+        polygons = [text.polygon for text in found.texts]
+        scores = np.array([text.score for text in found.texts])
+        images.append(ImageTexts(sample.name, sample.polygons, sample.ignore, polygons, scores))
+        progress(index + 1, len(samples))
+    return Evaluation(tuple(images))
