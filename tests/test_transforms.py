@@ -335,6 +335,20 @@ def test_scale_and_aspect_cover_their_ranges_evenly_in_the_logarithm():
         assert abs(values.mean()) < 0.15 and abs(values.std() - 0.577) < 0.08
 
 
+def test_aspect_is_width_over_height():
+    sample = make_sample(blank(200, 200), [95, 95, 105, 95, 105, 105, 95, 105])
+    changed = transforms.random_scale_and_crop(
+        sample,
+        np.random.default_rng(0),
+        size=64,
+        scale_range=(1, 1),
+        aspect_range=(4, 4),
+        around_object_probability=1.0,
+    )
+    x1, y1, x2, y2 = changed.boxes[0]
+    np.testing.assert_allclose([x2 - x1, y2 - y1], [20, 5])
+
+
 def test_without_the_object_the_window_may_be_anywhere():
     rng = np.random.default_rng(5)
     image = blank(100, 1000, 0)
@@ -423,6 +437,8 @@ def test_change_colour_by_hand():
     mean = expected.mean()
     contrast = transforms.change_colour(sample, contrast=0.5).image
     np.testing.assert_allclose(contrast, mean + 0.5 * (image - mean), atol=1)
+    both = transforms.change_colour(sample, contrast=0.5, brightness=0.6).image
+    np.testing.assert_allclose(both, 0.6 * (mean + 0.5 * (image - mean)), atol=1)
 
 
 def test_hue_turns_colours_around_the_greys():
