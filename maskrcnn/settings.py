@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
-import math
+import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
@@ -135,8 +135,8 @@ def _check(value: Any, kind: Any, name: str) -> None:
         for index, (element, element_kind) in enumerate(zip(value, kinds, strict=False)):
             _check(element, element_kind, f"{name}[{index}]")
     elif kind is float:
-        # The comparison is false for NaN, and unlike math.isfinite takes whole numbers of any length.
-        accepted = isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
+        # Unlike math.isfinite, the comparison takes whole numbers of any length.
+        accepted = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
         expected = _WORDS[float]
     else:
         accepted = isinstance(value, origin or kind) and (kind is bool or not isinstance(value, bool))

@@ -1,0 +1,200 @@
+"""Settings: their defaults are the published numbers, and wrong ones are errors that name the setting."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from maskrcnn.config import (
+    AnchorConfig,
+    BackboneConfig,
+    BoxHeadConfig,
+    Config,
+    ConfigurationError,
+    DataConfig,
+    ImageConfig,
+    MaskHeadConfig,
+    ModelConfig,
+    RPNConfig,
+    TextConfig,
+    TrainingConfig,
+    setting_names,
+)
+
+# By hand.
+
+
+def test_defaults_are_those_of_the_papers():
+    model = ModelConfig()
+    assert model.anchors.sizes == (32.0, 64.0, 128.0, 256.0, 512.0) and model.anchors.ratios == (0.5, 1.0, 2.0)
+    assert (model.rpn.positive_iou, model.rpn.negative_iou, model.rpn.nms_iou) == (0.7, 0.3, 0.7)
+    assert (model.rpn.samples, model.rpn.positive_fraction) == (256, 0.5)
+    assert (model.box_head.samples, model.box_head.positive_fraction, model.box_head.positive_iou) == (512, 0.25, 0.5)
+    assert model.box_head.box_weights == (10.0, 10.0, 5.0, 5.0)
+    assert (model.box_head.score_threshold, model.box_head.nms_iou, model.box_head.detections) == (0.05, 0.5, 100)
+    assert (model.box_head.pooled_size, model.mask_head.pooled_size) == (7, 14)
+
+
+def test_class_count_includes_the_background():
+    assert ModelConfig(class_names=("cat", "dog")).class_count == 3
+
+
+def test_override_changes_one_setting_and_leaves_the_original():
+    config = Config()
+    changed = config.override(["training.steps=200"])
+    assert changed.training.steps == 200 and config.training.steps == 1000
+    assert dataclasses.replace(changed, training=config.training) == config
+
+
+@pytest.mark.parametrize(
+    ("assignment", "get", "value"),
+    [
+        ("name=my run = 2", lambda c: c.name, "my run = 2"),
+        ("model.backbone.depth=18", lambda c: c.model.backbone.depth, "18"),
+        ("model.backbone.frozen_stages=0", lambda c: c.model.backbone.frozen_stages, 0),
+        ("model.mask_head.enabled=False", lambda c: c.model.mask_head.enabled, False),
+        ("training.learning_rate=1e-3", lambda c: c.training.learning_rate, 0.001),
+        ("training.learning_rate=1", lambda c: c.training.learning_rate, 1.0),
+        ("model.anchors.ratios=0.5, 2", lambda c: c.model.anchors.ratios, (0.5, 2)),
+        ("model.anchors.ratios=[0.5, 2]", lambda c: c.model.anchors.ratios, (0.5, 2)),
+        ("model.anchors.ratios=1.0", lambda c: c.model.anchors.ratios, (1.0,)),
+        ("model.class_names='cat', 'dog'", lambda c: c.model.class_names, ("cat", "dog")),
+        ("training.milestones=()", lambda c: c.training.milestones, ()),
+        ("data.crop=0", lambda c: c.data.crop, 0),
+    ],
+)
+def test_override_reads_every_kind_of_value(assignment, get, value):
+    assert get(Config().override([assignment])) == value
+
+
+def test_overrides_are_made_at_once_so_their_order_does_not_matter():
+    """Either of the two alone would put negative_iou above positive_iou."""
+    for order in (1, -1):
+        config = Config().override(["model.rpn.positive_iou=0.2", "model.rpn.negative_iou=0.1"][::order])
+        assert (config.model.rpn.positive_iou, config.model.rpn.negative_iou) == (0.2, 0.1)
+
+
+def test_setting_names_lead_to_every_setting():
+    names = setting_names(Config())
+    assert "model.box_head.box_weights" in names and "name" in names
+    assert "model" not in names and "model.box_head" not in names
+    assert len(names) == len(set(names))
+
+
+def test_dict_and_back_also_through_json():
+    config = Config().override(["model.class_names='cat','dog'", "training.milestones=(0.25,)", "name=x"])
+    assert Config.from_dict(config.to_dict()) == config
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+# Errors.
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TrainingConfig(steps=0), "TrainingConfig.steps: found 0, expected 1 or more"),
+        (lambda: TrainingConfig(batch_size=0), "TrainingConfig.batch_size: found 0, expected 1 or more"),
+        (lambda: TrainingConfig(batch_size=2.0), "TrainingConfig.batch_size: found 2.0, expected a whole number"),
+        (lambda: TrainingConfig(steps=True), "TrainingConfig.steps: found True, expected a whole number"),
+        (lambda: TrainingConfig(learning_rate=-0.1), "TrainingConfig.learning_rate: found -0.1, expected 0 or more"),
+        (lambda: TrainingConfig(learning_rate="1"), "TrainingConfig.learning_rate: found '1', expected a finite"),
+        (lambda: TrainingConfig(learning_rate=math.nan), "TrainingConfig.learning_rate: found nan, expected a finite"),
+        (lambda: TrainingConfig(learning_rate=math.inf), "TrainingConfig.learning_rate: found inf, expected a finite"),
+        (lambda: TrainingConfig(momentum=1.0), "TrainingConfig.momentum: found 1.0, expected 0 to less than 1"),
+        (lambda: TrainingConfig(average_decay=1.0), "TrainingConfig.average_decay: found 1.0"),
+        (lambda: TrainingConfig(workers=-1), "TrainingConfig.workers: found -1, expected 0 or more"),
+        (lambda: TrainingConfig(optimiser="adam"), "TrainingConfig.optimiser: found 'adam', expected one of"),
+        (lambda: TrainingConfig(milestones=(0.5, "x")), r"TrainingConfig.milestones\[1\]: found 'x'"),
+        (lambda: TrainingConfig(milestones=(1.5,)), r"TrainingConfig.milestones\[0\]: found 1.5, expected 0 to 1"),
+        (lambda: TrainingConfig(milestones=0.5), "TrainingConfig.milestones: found 0.5, expected a list"),
+        (lambda: TrainingConfig(milestones=[0.5]), "TrainingConfig.milestones"),
+        (lambda: DataConfig(scale_range=(2.0, 0.5)), "DataConfig.scale_range: .* expected the smaller one first"),
+        (lambda: DataConfig(scale_range=(0.0, 0.5)), r"DataConfig.scale_range\[0\]: found 0.0, expected more than 0"),
+        (lambda: DataConfig(scale_range=(1.0,)), "DataConfig.scale_range: .* expected 2 values"),
+        (lambda: DataConfig(aspect_range=(1.25, 0.8)), "DataConfig.aspect_range"),
+        (lambda: DataConfig(flip_probability=1.5), "DataConfig.flip_probability: found 1.5, expected 0 to 1"),
+        (lambda: DataConfig(crop=-1), "DataConfig.crop: found -1"),
+        (lambda: ImageConfig(mean=(0.5, 0.5)), "ImageConfig.mean: .* expected 3 values"),
+        (lambda: ImageConfig(deviation=(0.2, 0.0, 0.2)), r"ImageConfig.deviation\[1\]: found 0.0"),
+        (lambda: ImageConfig(size_divisor=0), "ImageConfig.size_divisor: found 0, expected 1 or more"),
+        (lambda: AnchorConfig(sizes=(1, "x")), r"AnchorConfig.sizes\[1\]: found 'x', expected a finite number"),
+        (lambda: AnchorConfig(sizes=(32.0, -64.0)), r"AnchorConfig.sizes\[1\]: found -64.0, expected more than 0"),
+        (lambda: AnchorConfig(ratios=()), r"AnchorConfig.ratios: found \(\), expected one or more"),
+        (lambda: RPNConfig(negative_iou=0.8), "RPNConfig.negative_iou: found 0.8, expected at most positive_iou, 0.7"),
+        (lambda: RPNConfig(nms_iou=-0.1), "RPNConfig.nms_iou: found -0.1, expected 0 to 1"),
+        (lambda: RPNConfig(low_quality="best"), "RPNConfig.low_quality: found 'best', expected one of"),
+        (lambda: BoxHeadConfig(low_quality=1), "BoxHeadConfig.low_quality: found 1, expected True or False"),
+        (lambda: BoxHeadConfig(box_weights=(10, 10, 5)), "BoxHeadConfig.box_weights: .* expected 4 values"),
+        (lambda: BoxHeadConfig(detections=0), "BoxHeadConfig.detections: found 0"),
+        (lambda: MaskHeadConfig(pooled_size=0), "MaskHeadConfig.pooled_size: found 0"),
+        (lambda: BackboneConfig(depth=50), "BackboneConfig.depth: found 50, expected one of"),
+        (lambda: BackboneConfig(frozen_stages=5), "BackboneConfig.frozen_stages: found 5, expected one of"),
+        (lambda: BackboneConfig(frozen_stages=True), "BackboneConfig.frozen_stages: found True"),
+        (lambda: TextConfig(score_threshold=2), "TextConfig.score_threshold: found 2, expected 0 to 1"),
+        (lambda: ModelConfig(class_names=()), "ModelConfig.class_names: .* expected one or more, all different"),
+        (lambda: ModelConfig(class_names=("a", "a")), "ModelConfig.class_names: .* all different"),
+        (lambda: ModelConfig(class_names=("a", 1)), r"ModelConfig.class_names\[1\]: found 1, expected text"),
+        (lambda: ModelConfig(rpn=BoxHeadConfig()), "ModelConfig.rpn: found BoxHeadConfig.* expected a section"),
+        (lambda: Config(name=3), "Config.name: found 3, expected text"),
+    ],
+)
+def test_wrong_settings_are_refused_when_a_section_is_made(make, message):
+    with pytest.raises(ConfigurationError, match=f"^{message}"):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("training.steps", "'training.steps': expected section.key=value"),
+        ("training.step=3", "training.step: no such setting; nearest: training.steps"),
+        ("model=3", "model: no such setting"),
+        ("training.milestones=abc", "training.milestones: cannot read 'abc'; it is now"),
+        ("training.milestones='abc'", r"training.milestones\[0\]: found 'abc', expected a finite number"),
+        ("model.anchors.sizes=(1,'x')", r"model.anchors.sizes\[1\]: found 'x', expected a finite number"),
+        ("training.steps=0", "training.steps: found 0, expected 1 or more"),
+        ("training.steps=1.5", "training.steps: found 1.5, expected a whole number"),
+        ("training.steps=__import__('os')", "training.steps: cannot read"),
+        ("training.learning_rate=1e999", "training.learning_rate: found inf, expected a finite number"),
+        ("training.learning_rate=True", "training.learning_rate: found True, expected a finite number"),
+        ("model.backbone.depth=51", "model.backbone.depth: found '51', expected one of"),
+        ("model.mask_head.enabled=no", "model.mask_head.enabled: cannot read 'no'; it is now True"),
+        ("data.scale_range=2, 1", "data.scale_range: .* expected the smaller one first"),
+    ],
+)
+def test_wrong_overrides_are_refused_by_their_dotted_name(assignment, message):
+    with pytest.raises(ConfigurationError, match=f"^{message}"):
+        Config().override([assignment])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda values: values["training"].pop("steps"), r"training: .* missing settings \['steps'\]"),
+        (lambda values: values["training"].update(stepz=1), r"training: unknown settings \['stepz'\]"),
+        (lambda values: values.update({1: 2}), r"Config: unknown settings \['1'\]"),
+        (lambda values: values["training"].update(steps="100"), "training.steps: found '100', expected a whole number"),
+        (lambda values: values["training"].update(steps=[100]), "training.steps: .* expected a whole number"),
+        (lambda values: values.update(model=None), "model: found None, expected a section"),
+        (lambda values: values["model"].update(rpn=[]), r"model.rpn: found \[\], expected a section"),
+        (lambda values: values["data"].update(scale_range=[1, None]), r"data.scale_range\[1\]: found None"),
+        (lambda values: values["training"].update(learning_rate=10**400), "training.learning_rate: found 1000"),
+    ],
+)
+def test_files_with_other_settings_are_refused(change, message):
+    values = json.loads(json.dumps(Config().to_dict()))
+    change(values)
+    with pytest.raises(ConfigurationError, match=f"^{message}"):
+        Config.from_dict(values)
+
+
+def test_something_that_is_no_dict_is_refused():
+    with pytest.raises(ConfigurationError, match=r"^Config: found 3, expected a section"):
+        Config.from_dict(3)
+
+
+def test_configurations_cannot_be_changed_by_accident():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().name = "other"
