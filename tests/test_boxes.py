@@ -6,20 +6,13 @@ import math
 import pytest
 import shapely
 import torch
+from random_inputs import random_boxes
 from torch.testing import assert_close
 
 from maskrcnn import boxes as box_functions
 
 UNIT_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
 ROI_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
-
-
-def random_boxes(*shape: int, seed: int = 0, extent: float = 100.0) -> torch.Tensor:
-    """(*shape, 4) float64 boxes of at least one pixel a side, inside a square of `extent` pixels."""
-    generator = torch.Generator().manual_seed(seed)
-    corner = torch.rand(*shape, 2, generator=generator, dtype=torch.float64) * (extent - 1)
-    size = 1 + torch.rand(*shape, 2, generator=generator, dtype=torch.float64) * (extent - 1 - corner)
-    return torch.cat((corner, corner + size), dim=-1)
 
 
 # By hand.
