@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
-from maskrcnn.data.rendered_background import CLUTTER_KINDS
+from maskrcnn.data.rendered_clutter import CLUTTER_KINDS
 from maskrcnn.data.rendered_settings import RenderSettings
 from maskrcnn.data.rendered_sheet import FONT_FILES, Sheet, random_word, set_sheet
 from maskrcnn.data.rendered_surface import Arc, Surface, Wave, tilted_plane
@@ -49,7 +50,7 @@ class Style:
     """How the ink of a block is laid on."""
 
     contrast: float
-    """Grey levels from what lies behind to the ink; positive for lighter ink."""
+    """Grey levels from what lies behind to large ink, in the photograph; positive for lighter ink."""
     decoration: str
     """`plain`, `outline`, `shadow`, `glow` or `gradient`."""
     plate: bool
@@ -83,7 +84,8 @@ class PicturePlan:
 
     height: int
     width: int
-    dark: bool
+    light: float
+    """What exposure multiplies all levels by; below 0.85 the picture is dark, with more noise and shake."""
     clutter: tuple[str, ...]
     """The kind of each background object."""
     blocks: tuple[Block, ...]
@@ -98,7 +100,7 @@ def plan_picture(rng: np.random.Generator, settings: RenderSettings) -> PictureP
     """Draws a plan by lot. It has at least one legible text."""
     height = int(rng.integers(settings.height[0], settings.height[1] + 1))
     width = int(rng.integers(settings.width[0], settings.width[1] + 1))
-    dark = bool(rng.random() < settings.dark_fraction)
+    light = float(rng.uniform(0.45, 0.8) if rng.random() < settings.dark_fraction else rng.uniform(0.9, 1.25))
     objects = int(rng.integers(settings.clutter[0], settings.clutter[1] + 1))
     clutter = tuple(CLUTTER_KINDS[kind] for kind in rng.integers(len(CLUTTER_KINDS), size=objects))
     wanted = int(rng.integers(settings.texts[0], settings.texts[1] + 1))
@@ -119,7 +121,7 @@ def plan_picture(rng: np.random.Generator, settings: RenderSettings) -> PictureP
     for _ in range(int(rng.integers(settings.ignored[0], settings.ignored[1] + 1))):
         damage = ("tiny", "smeared", "scrambled")[int(rng.integers(3))]
         blocks.append(_place_block(rng, settings, space, 2, damage=damage))
-    return PicturePlan(height, width, dark, clutter, tuple(block for block in blocks if block))
+    return PicturePlan(height, width, light, clutter, tuple(block for block in blocks if block))
 
 
 class _Space:
@@ -156,26 +158,31 @@ def _place_block(
     style = _random_style(rng, settings, damage)
     sheet = _random_sheet(rng, settings, most_words, curved, longest)
     surface = _random_surface(rng, settings, sheet, curved)
-    polygons = surface.to_picture(_long_sides(sheet.boxes, CURVE_POINTS if curved else 2))
-    (width, height) = sheet.image.size
-    border = _long_sides(np.array([[0.0, 0.0, width, height]]), 4 * CURVE_POINTS if curved else 2)[0]
-    outline = surface.to_picture(border)
+    sides = _long_sides(sheet.boxes, CURVE_POINTS if curved else 2)
+    border = _long_sides(np.array([[0.0, 0.0, *sheet.image.size]]), 2 * CURVE_POINTS if curved else 2)[0]
     depth = surface.project(border)[:, 2]
-    heights = text_height(polygons)
+    # The tilt turns the reading direction by itself; what is missing to the angle wanted is added.
+    wanted = settings.rotation * rng.triangular(-1, 0, 1)
+    surface = surface.moved(turn=math.radians(wanted - float(text_rotation(surface.to_picture(sides)).mean())))
+    polygons = surface.to_picture(sides)
+    outline = surface.to_picture(border)
     rotations = text_rotation(polygons)
-    if np.abs(rotations).max() > settings.rotation + 1e-6 or (curved and text_bend(polygons).min() < LEAST_BEND):
+    if np.abs(rotations).max() > settings.rotation + 1e-6 or (curved and text_bend(polygons)[0] < LEAST_BEND):
         return None
     # Size comes last: as large as the settings and the picture allow, or less.
+    heights = text_height(polygons)
+    extent = np.ptp(outline, axis=0)
     low, high = TINY_HEIGHT if damage == "tiny" else settings.text_height
     smallest = low / heights.min()
-    largest = min(high / heights.max(), float((space.size / np.ptp(outline, axis=0)).min()))
-    for attempt in range(5):
+    largest = min(high / heights.max(), float((space.size / extent).min()))
+    for _ in range(4):
         if smallest > largest:
             return None
-        scale = smallest * (largest / smallest) ** (rng.random() ** (0.7 + 0.3 * attempt))
-        placed = scale * outline
-        shift = space.MARGIN + rng.random(2) * (space.size - np.ptp(placed, axis=0)) - placed.min(axis=0)
-        if space.take(placed + shift):
+        scale = smallest * (largest / smallest) ** (rng.random() ** (0.3 if curved else 0.5))
+        free = space.size - scale * extent
+        corners = space.MARGIN + rng.random((3, 2)) * free - scale * outline.min(axis=0)
+        shift = next((corner for corner in corners if space.take(scale * outline + corner)), None)
+        if shift is not None:
             break
         largest = scale
     else:
@@ -194,19 +201,23 @@ def _place_block(
         )
         for word, polygon, tall, rotation in zip(sheet.words, polygons, heights, rotations, strict=True)
     )
-    return Block(sheet, surface.moved(scale, 0.0, *shift.tolist()), placed + shift, style, texts)
+    return Block(sheet, surface.moved(scale, 0.0, *shift.tolist()), scale * outline + shift, style, texts)
+
+
+def _sign(rng: np.random.Generator) -> float:
+    return 1.0 if rng.random() < 0.5 else -1.0
 
 
 def _random_style(rng: np.random.Generator, settings: RenderSettings, damage: str) -> Style:
     low_contrast = rng.random() < settings.low_contrast_fraction
     blurred = rng.random() < settings.blurred_fraction
-    blur = rng.uniform(0.05, 0.085) if blurred else 0.0
+    blur = rng.uniform(0.05, 0.085) if blurred and not low_contrast else 0.0
     if damage == "smeared":  # until the letters run together
         blur = rng.uniform(0.24, 0.34)
-    contrast = rng.uniform(26, 38) if low_contrast else rng.uniform(70, 200)
+    contrast = rng.uniform(28, 40) if low_contrast else rng.uniform(70, 200)
     decorations = ("plain",) if low_contrast else ("plain", "plain", "plain", "outline", "shadow", "glow", "gradient")
     return Style(
-        contrast=float(contrast * rng.choice((-1.0, 1.0))),
+        contrast=float(contrast) * _sign(rng),
         decoration=decorations[int(rng.integers(len(decorations)))],
         plate=bool(rng.random() < settings.plate_fraction),
         low_contrast=bool(low_contrast),
@@ -221,7 +232,7 @@ def _random_sheet(
     font = FONT_FILES[int(rng.integers(len(FONT_FILES)))]
     letter_gap = int(rng.integers(0, 24)) if rng.random() < 0.15 else 0
     if curved:
-        words = [random_word(rng) for _ in range(int(rng.integers(1, 5)))]
+        words = [random_word(rng) for _ in range(int(rng.integers(1, 4)))]
         if len(words) == 1:
             words[0] += random_word(rng).lower() if words[0].islower() else random_word(rng).upper()
         lines = [[" ".join(words)]]
@@ -244,12 +255,12 @@ def _random_sheet(
 
 
 def _random_surface(rng: np.random.Generator, settings: RenderSettings, sheet: Sheet, curved: bool) -> Surface:
-    """A bent or flat surface around the origin, of the sheet's size, tilted and turned."""
+    """A bent or flat surface of the sheet's size, centred on the origin and tilted."""
     width, height = sheet.image.size
     bend: Arc | Wave | None = None
     if curved and rng.random() < 0.65:
         angle = rng.uniform(0.7, 2.4)
-        bend = Arc(float(max(width / angle, 1.5 * height) * rng.choice((-1.0, 1.0))))
+        bend = Arc(float(max(width / angle, 1.5 * height)) * _sign(rng))
     elif curved:
         wavelength = width * rng.uniform(0.8, 2.0)
         slope = rng.uniform(0.3, 0.65)
@@ -258,21 +269,19 @@ def _random_surface(rng: np.random.Generator, settings: RenderSettings, sheet: S
     yaw, pitch = np.radians(settings.tilt * (rng.random(2) + rng.random(2) - 1))
     distance = max(width, height) * rng.uniform(1.1, 3.0)
     plane = tilted_plane(float(yaw), float(pitch), float(distance), float(rng.uniform(0.75, 1.25)))
-    tilted = Surface((width / 2, height / 2), bend, plane)
-    # The tilt itself turns the reading direction; what remains to the angle wanted is added.
-    wanted = settings.rotation * rng.triangular(-1, 0, 1)
-    found = text_rotation(tilted.to_picture(_long_sides(sheet.boxes, CURVE_POINTS if curved else 2))).mean()
-    return tilted.moved(turn=math.radians(wanted - float(found)))
+    return Surface((width / 2, height / 2), bend, plane)
 
 
 def _long_sides(boxes: np.ndarray, points: int) -> np.ndarray:
     """(N, 2 * points, 2): boxes (N, 4) as polygons, left to right along the top and back along the bottom."""
+    return boxes[:, None, :2] + _unit_sides(points) * (boxes[:, None, 2:] - boxes[:, None, :2])
+
+
+@cache
+def _unit_sides(points: int) -> np.ndarray:
     steps = np.linspace(0.0, 1.0, points)
-    x1, y1, x2, y2 = (boxes[:, side, None] for side in range(4))
-    x = x1 + (x2 - x1) * steps
-    top = np.stack([x, np.broadcast_to(y1, x.shape)], axis=-1)
-    bottom = np.stack([x, np.broadcast_to(y2, x.shape)], axis=-1)
-    return np.concatenate([top, bottom[:, ::-1]], axis=1)
+    x = np.concatenate([steps, steps[::-1]])
+    return np.stack([x, np.repeat([0.0, 1.0], points)], axis=1)
 
 
 def text_height(polygons: np.ndarray) -> np.ndarray:

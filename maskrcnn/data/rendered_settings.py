@@ -24,10 +24,10 @@ class RenderSettings:
     """Most degrees that a text may be turned away from the camera, about either axis."""
     curved_fraction: float = 0.42
     """Of the legible texts."""
-    low_contrast_fraction: float = 0.18
+    low_contrast_fraction: float = 0.16
     """Of the blocks of text."""
-    blurred_fraction: float = 0.15
-    """Of the blocks of text; still legible."""
+    blurred_fraction: float = 0.16
+    """Of the blocks of text that are not low in contrast; still legible."""
     plate_fraction: float = 0.35
     """Of the blocks of text: they stand on a plate of one colour."""
     block_lines: int = 2

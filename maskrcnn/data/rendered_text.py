@@ -9,13 +9,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageStat
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from maskrcnn.data.rendered_background import draw_background, draw_clutter, random_color
+from maskrcnn.data.rendered_background import draw_background, random_color
 from maskrcnn.data.rendered_camera import take_photograph
-from maskrcnn.data.rendered_layout import Block, PicturePlan, plan_picture
+from maskrcnn.data.rendered_clutter import draw_clutter
+from maskrcnn.data.rendered_layout import Block, PicturePlan, Style, plan_picture
 from maskrcnn.data.rendered_settings import DEMO, SCENE, RenderSettings
 from maskrcnn.structures import Sample
+
+_LUMINANCE = np.array([0.299, 0.587, 0.114])  # as Pillow's mode L
 
 __all__ = ["DEMO", "SCENE", "RenderSettings", "RenderedText"]
 
@@ -65,41 +68,37 @@ def draw_picture(rng: np.random.Generator, plan: PicturePlan) -> np.ndarray:
     for kind in plan.clutter:
         draw_clutter(rng, picture, kind)
     for block in plan.blocks:
-        _draw_block(rng, picture, block)
-    return take_photograph(rng, picture, plan.dark)
+        _draw_block(rng, picture, block, plan.light)
+    return take_photograph(rng, picture, plan.light)
 
 
-def _draw_block(rng: np.random.Generator, picture: Image.Image, block: Block) -> None:
+def _draw_block(rng: np.random.Generator, picture: Image.Image, block: Block, light: float) -> None:
     """Draws a plate if there is one, then the ink of all words of a block."""
     style = block.style
-    room = 2 + math.ceil(0.35 * block.height)  # for what spreads beyond the sheet: blur, outline, shadow
+    # Room for what spreads beyond the sheet: blur, outline, shadow.
+    room = 2 + math.ceil(0.35 * block.height) if style.blur or style.decoration != "plain" else 2
     low = np.maximum(np.floor(block.outline.min(axis=0)).astype(int) - room, 0)
     high = np.minimum(np.ceil(block.outline.max(axis=0)).astype(int) + room, picture.size)
     window = (*low.tolist(), *high.tolist())
     behind = picture.crop(window)
-    if style.plate or style.low_contrast:
-        behind = _draw_plate(rng, behind, block.outline - low, style.low_contrast)
+    texture = float(np.asarray(behind.convert("L")).std())
+    if style.plate or (style.low_contrast and texture > 10):  # low contrast on texture would be no contrast
+        mask = Image.new("L", behind.size)
+        ImageDraw.Draw(mask).polygon((block.outline - low).ravel().tolist(), fill=255)
+        behind.paste(random_color(rng, 25, 230), (0, 0), mask.filter(ImageFilter.BoxBlur(0.5)))
     ink = _ink(rng, block, window)
-    seen = ImageStat.Stat(behind.convert("L"))
-    color = _ink_color(rng, behind, style.contrast, seen.mean[0], seen.stddev[0], style.low_contrast)
-    other = random_color(rng, 0, 60) if sum(color) > 380 else random_color(rng, 195, 255)
+    color = _ink_color(rng, behind, style, (1 + 6 / block.height) / min(light, 1.0))
     size = max(1.0, 0.06 * block.height)
-    decoration = style.decoration
-    if decoration == "plain" and seen.stddev[0] > 45:
-        decoration = "outline"
-    if decoration == "outline":
-        behind.paste(other, (0, 0), _widened(ink, size))
-    elif decoration == "shadow":
-        dx, dy = (int(v) for v in np.rint(size * rng.uniform(-1.8, 1.8, 2)))
+    if style.decoration == "outline":
+        behind.paste(_opposite(rng, color), (0, 0), _widened(ink, size))
+    elif style.decoration == "glow":
+        behind.paste(_opposite(rng, color), (0, 0), _widened(ink, 3 * size))
+    elif style.decoration == "shadow":
+        dx, dy = (int(value) for value in np.rint(size * rng.uniform(-1.8, 1.8, 2)))
         shadow = ImageChops.offset(ink, dx, dy).filter(ImageFilter.BoxBlur(rng.uniform(0, size)))
-        behind.paste(random_color(rng, 0, 40), (0, 0), shadow.point([int(0.7 * v) for v in range(256)]))
-    elif decoration == "glow":
-        behind.paste(other, (0, 0), _widened(ink.filter(ImageFilter.BoxBlur(2 * size)), size))
-    if decoration == "gradient":
-        end = tuple(int(v) for v in np.clip(np.array(color) + rng.uniform(-60, 60, 3), 0, 255))
-        ramp = Image.linear_gradient("L").rotate(90 * int(rng.integers(4))).resize(behind.size)
-        fill = Image.composite(Image.new("RGB", behind.size, color), Image.new("RGB", behind.size, end), ramp)
-        behind.paste(fill, (0, 0), ink)
+        behind.paste(random_color(rng, 0, 40), (0, 0), Image.blend(Image.new("L", ink.size), shadow, 0.7))
+    if style.decoration == "gradient":
+        behind.paste(_ramp(rng, color, behind.size), (0, 0), ink)
     else:
         behind.paste(color, (0, 0), ink)
     picture.paste(behind, window[:2])
@@ -130,38 +129,37 @@ def _scrambled(rng: np.random.Generator, sheet: Image.Image) -> Image.Image:
 
 
 def _widened(ink: Image.Image, radius: float) -> Image.Image:
-    """Ink that reaches about `radius` pixels further."""
-    return ink.filter(ImageFilter.BoxBlur(radius)).point([min(255, 5 * value) for value in range(256)])
+    """Ink that reaches about `radius` pixels further, with a soft end."""
+    wide = ink.filter(ImageFilter.BoxBlur(radius))
+    return ImageChops.add(wide, wide, scale=0.4)
 
 
-def _draw_plate(rng: np.random.Generator, behind: Image.Image, outline: np.ndarray, calm: bool) -> Image.Image:
-    """A plate under the text. A calm one has the colour of what it covers: a wall, not a sign."""
-    mask = Image.new("L", behind.size)
-    ImageDraw.Draw(mask).polygon(outline.ravel().tolist(), fill=255)
-    if calm:
-        color = tuple(int(v) for v in ImageStat.Stat(behind, mask).mean)
-        mask = mask.filter(ImageFilter.BoxBlur(3)).point([int(0.85 * value) for value in range(256)])
-    else:
-        color = random_color(rng)
-        mask = mask.filter(ImageFilter.BoxBlur(0.5))
-    behind.paste(color, (0, 0), mask)
-    return behind
+def _opposite(rng: np.random.Generator, color: tuple[int, int, int]) -> tuple[int, int, int]:
+    """A dark colour for light ink, a light one for dark ink."""
+    return random_color(rng, 0, 60) if sum(color) > 380 else random_color(rng, 195, 255)
 
 
-def _ink_color(
-    rng: np.random.Generator, behind: Image.Image, contrast: float, mean: float, deviation: float, muted: bool
-) -> tuple[int, int, int]:
-    """A colour `contrast` grey levels from what is behind, on the other side where there is no room on this one."""
-    if not muted:  # ink must stand out from texture, too
-        contrast = math.copysign(max(abs(contrast), 2.0 * deviation), contrast)
-    if not 0 <= mean + contrast <= 255 and min(mean, 255 - mean) < abs(contrast) + mean * (contrast < 0):
+def _ramp(rng: np.random.Generator, color: tuple[int, int, int], size: tuple[int, int]) -> Image.Image:
+    """A picture that goes from one colour to a neighbouring one, in one of four directions."""
+    ends = np.clip(np.array(color) + rng.uniform(-60, 60, (2, 3)), 0, 255).astype(np.uint8)
+    shape = (1, 2, 3) if rng.random() < 0.5 else (2, 1, 3)
+    return Image.fromarray(ends.reshape(shape)).resize(size, Image.Resampling.BILINEAR)
+
+
+def _ink_color(rng: np.random.Generator, behind: Image.Image, style: Style, gain: float) -> tuple[int, int, int]:
+    """A colour `gain` times the style's contrast from what is behind, on its side of it if there is so much room."""
+    grey = np.asarray(behind.convert("L"))
+    mean = float(grey.mean())
+    contrast = gain * style.contrast
+    if not style.low_contrast:  # ink must stand out from texture, too
+        contrast = math.copysign(max(abs(contrast), 2 * float(grey.std())), contrast)
+    if not 0 <= mean + contrast <= 255 and (mean > 127) == (contrast > 0):
         contrast = -contrast
     level = min(max(mean + contrast, 0.0), 255.0)
-    if muted:
-        base = np.array(ImageStat.Stat(behind).mean) + rng.uniform(-8, 8, 3)
+    if style.low_contrast:
+        base = np.asarray(behind.resize((1, 1), Image.Resampling.BOX), float)[0, 0] + rng.uniform(-8, 8, 3)
     else:
         base = np.array(random_color(rng), float)
-    weights = np.array([0.299, 0.587, 0.114])
-    for _ in range(3):  # clipping changes the level, so shift again
-        base = np.clip(base + (level - base @ weights), 0, 255)
-    return tuple(int(v) for v in base)
+    for _ in range(3):  # a colour that is cut off at 0 or 255 has moved less than it should
+        base = np.clip(base + (level - base @ _LUMINANCE), 0, 255)
+    return tuple(int(value) for value in base)
