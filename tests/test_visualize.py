@@ -145,7 +145,7 @@ def test_masks_are_tinted_exactly_where_they_are():
     mask[20:30, 40:70] = True
     outline = np.array([[5.0, 60.0], [20.0, 60.0], [20.0, 70.0]])
     pixels = np.asarray(draw_detections(grey(80, 100), [(outline, 0.5)], [mask]))
-    expected = 128 + 0.45 * (np.array(rgb(YELLOW)) - 128)
+    expected = 128 + 0.35 * (np.array(rgb(YELLOW)) - 128)
     region = pixels[: 45 * 6]  # enlarged 6 times; below are outline and label
     tinted = (np.abs(region - expected) <= 2).all(axis=2)
     assert (tinted == np.kron(mask[:45], np.ones((6, 6), bool))).all()

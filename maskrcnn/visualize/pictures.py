@@ -70,7 +70,7 @@ def draw_detections(
         if masks is None:
             canvas.fill(polygon, colours[index], opacity=0.25)
         else:
-            canvas.tint(masks[index], colours[index], opacity=0.45)
+            canvas.tint(masks[index], colours[index], opacity=0.35)
     for (polygon, _), colour in zip(shapes, colours, strict=True):
         canvas.outline(polygon, Stroke(colour))
     # The best scores first: they get their places before the crowd does.
