@@ -46,7 +46,7 @@ def _look_up(start: Tensor, end: Tensor, length: int, cells: int) -> Tensor:
     centres = torch.arange(length, device=start.device, dtype=start.dtype) + 0.5
     extent = (end - start).clamp(min=torch.finfo(start.dtype).eps)
     position = (centres - start) / extent * cells - 0.5
-    return _tent(position, cells)
+    return _tent(position, cells) * (end > start)  # a box without area has no mask
 
 
 def _resize(start: Tensor, end: Tensor, length: int, cells: int) -> Tensor:
