@@ -1,6 +1,7 @@
 """Checkpoints and weights files: what comes back, what is refused, and what survives a failing disk."""
 
 import errno
+import io
 import json
 import os
 import pickle
@@ -213,8 +214,16 @@ def test_files_of_others_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("step", -1), ("step", "7"), ("seconds", None), ("model", None), ("model", {"a": 1}), ("average", {1: 2})]
-    + [("optimiser", []), ("versions", "2.13")],
+    [
+        ("step", -1),
+        ("step", "7"),
+        ("seconds", None),
+        ("model", None),
+        ("model", {"a": 1}),
+        ("average", {1: 2}),
+        ("optimiser", []),
+        ("versions", "2.13"),
+    ],
 )
 def test_a_checkpoint_with_a_part_of_another_kind_is_refused(tmp_path, field, value):
     path = tmp_path / "checkpoint.pt"
@@ -234,23 +243,11 @@ def test_a_checkpoint_with_unknown_settings_is_refused(tmp_path):
 # What survives a failing disk
 
 
-class FullDisk:
+class FullDisk(io.FileIO):
     """A file on a disk with room for 100 bytes."""
 
-    def __init__(self, file) -> None:
-        self.file = file
-
-    def __getattr__(self, name):
-        return getattr(self.file, name)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error) -> None:
-        self.file.close()
-
     def write(self, content) -> int:
-        self.file.write(bytes(content)[:100])
+        super().write(bytes(content)[:100])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -266,7 +263,7 @@ def assert_only_step_7_is_there(path: Path) -> None:
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint(saved, monkeypatch):
-    monkeypatch.setattr(module, "open", lambda *arguments: FullDisk(open(*arguments)), raising=False)
+    monkeypatch.setattr(module, "open", FullDisk, raising=False)
     with pytest.raises(OSError) as error:
         save_checkpoint(saved, a_checkpoint(step=8))
     expected = f"{saved}: cannot be saved: No space left on device; the previous file is untouched"

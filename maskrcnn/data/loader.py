@@ -241,7 +241,7 @@ def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
 def _padded(pictures: Sequence[np.ndarray], divisor: int) -> tuple[Tensor, Tensor]:
     """(B, 3, H, W) channels-last with zeros below and to the right, and (B, 2) sizes, of pictures (h, w, 3)."""
     sizes = np.array([picture.shape[:2] for picture in pictures])
-    height, width = (-(-sizes.max(axis=0) // max(divisor, 1)) * max(divisor, 1)).tolist()
+    height, width = (-(-sizes.max(axis=0) // divisor) * divisor).tolist()
     # Rows of pixels, each three values side by side, are what channels-last means: no transposition anywhere.
     images = np.zeros((len(pictures), height, width, 3), dtype=np.float32)
     for image, picture in zip(images, pictures, strict=True):

@@ -162,6 +162,7 @@ class _Outcome:
 
     def __init__(self, step: int, names: tuple[str, ...], losses: dict[str, Tensor], norm: Tensor) -> None:
         self.step, self.names, self.on_gpu, self._keys = step, names, norm.is_cuda, list(losses)
+        self.done_at = time.perf_counter()
         # Copied to pinned memory while the GPU works on; `_arrived` says when the copy is there.
         self._values = torch.stack([norm, *losses.values()]).float().to("cpu", non_blocking=self.on_gpu)
         self._arrived = torch.cuda.Event() if self.on_gpu else None
@@ -213,7 +214,7 @@ class _Reports:
             outcome = self._unread.popleft()
             rate = learning_rate(outcome.step - 1, self._training)
             losses = outcome.read(rate)
-            before, self.seconds = self.seconds, time.perf_counter() - self._zero
+            before, self.seconds = self.seconds, outcome.done_at - self._zero
             report = StepReport(
                 step=outcome.step,
                 seconds=self.seconds,

@@ -40,11 +40,11 @@ class TrainingLog:
     """
 
     def __init__(self, path: Path, steps_done: int) -> None:
-        kept = _rows_until(path, steps_done)
-        self._file = path.open("w", newline="", encoding="utf-8", buffering=1)
-        self._file.writelines(kept)
+        self._file = path.open("a", newline="", encoding="utf-8", buffering=1)
+        kept = _length_until(path, steps_done)
+        self._file.truncate(kept)
         self._rows = csv.writer(self._file, lineterminator="\n")
-        self._has_header = bool(kept)
+        self._has_header = kept > 0
 
     def write(self, report: StepReport) -> None:
         """Adds a row; it is in the file when this returns, whatever happens to the process afterwards."""
@@ -111,19 +111,20 @@ class ProgressLine:
         self._stream.flush()
 
 
-def _rows_until(path: Path, steps_done: int) -> list[str]:
-    """Header and rows of the first `steps_done` steps of a log; nothing if there are none."""
-    if steps_done == 0 or not path.exists():
-        return []
-    header, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
-    numbers = [row.partition(",")[0] for row in rows]
-    # A row cut short by a crash has no line end.
-    kept = [
-        row
-        for row, number in zip(rows, numbers, strict=True)
-        if row.endswith("\n") and number.isdecimal() and int(number) <= steps_done
-    ]
-    return [header, *kept] if header.startswith("step,") and header.endswith("\n") else []
+def _length_until(path: Path, steps_done: int) -> int:
+    """How many bytes of a log are its header and the rows of the first `steps_done` steps; 0 if there are none."""
+    with path.open("rb") as file:
+        header = file.readline()
+        if steps_done == 0 or not header.startswith(b"step,") or not header.endswith(b"\n"):
+            return 0
+        length = len(header)
+        for row in file:
+            number = row.partition(b",")[0]
+            # A row that a crash cut short has no line end.
+            if not row.endswith(b"\n") or not number.isdigit() or int(number) > steps_done:
+                break
+            length += len(row)
+    return length
 
 
 def _clock(seconds: float) -> str:

@@ -1,0 +1,448 @@
+"""From samples to batches: by hand, against independent implementations, and the stream that training resumes."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import shapely
+import torch
+
+from maskrcnn.config import ImageConfig
+from maskrcnn.data.loader import (
+    ObjectsLeftOut,
+    TrainingBatches,
+    collate,
+    network_size,
+    normalise,
+    test_batch,
+    to_network_size,
+    training_loader,
+)
+from maskrcnn.structures import Batch, Sample
+
+IMAGE = ImageConfig()
+PLAIN = ImageConfig(mean=(0.0, 0.0, 0.0), deviation=(1 / 255, 1 / 255, 1 / 255))
+"""Normalising with it changes nothing."""
+
+
+def rectangle(x1: float, y1: float, x2: float, y2: float) -> np.ndarray:
+    return np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], dtype=np.float64)
+
+
+def a_sample(height: int, width: int, *polygons: np.ndarray, ignore=(), name="img_1.jpg", value=128) -> Sample:
+    flags = np.zeros(len(polygons), bool)
+    flags[list(ignore)] = True
+    image = np.full((height, width, 3), value, np.uint8)
+    return Sample(name, image, polygons, np.arange(1, len(polygons) + 1), flags)
+
+
+def equal(left: Batch, right: Batch) -> bool:
+    tensors = ("images", "image_sizes", "original_sizes")
+    targets = ("boxes", "labels", "valid", "ignore", "bitmaps", "bitmap_boxes", "bitmap_offsets")
+    return (
+        left.names == right.names
+        and all(torch.equal(getattr(left, name), getattr(right, name)) for name in tensors)
+        and all(torch.equal(getattr(left.targets, name), getattr(right.targets, name)) for name in targets)
+    )
+
+
+# Pictures, by hand
+
+
+def test_normalising_by_hand():
+    pixels = np.array([[[0, 255, 51]]], dtype=np.uint8)
+    expected = [(0 - 0.485) / 0.229, (1 - 0.456) / 0.224, (0.2 - 0.406) / 0.225]
+    found = normalise(pixels, IMAGE)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, [[expected]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "short", "long", "rounding", "expected"),
+    [
+        (480, 640, 800, 1333, "floor", (800, 1066)),  # spec 2.7, torchvision
+        (480, 640, 800, 1333, "nearest", (800, 1067)),  # spec 2.7, MMDetection
+        (720, 1280, 1920, 1920, "nearest", (1080, 1920)),  # ICDAR2015: the long side decides, and enlarges
+        (1000, 4000, 800, 1333, "nearest", (333, 1333)),
+        (6000, 8000, 800, 1333, "floor", (800, 1066)),
+        (1, 1, 800, 1333, "nearest", (800, 800)),
+        (1, 6000, 800, 1333, "floor", (1, 1333)),  # 0.22 pixels high, but a picture has at least one row
+    ],
+)
+def test_network_sizes(height, width, short, long, rounding, expected):
+    image = ImageConfig(short_side=short, long_side=long, rounding=rounding)
+    assert network_size(height, width, image) == expected
+
+
+def scaled_row(row: list[int], width: int, interpolation: str) -> list[float]:
+    """A picture one pixel high is scaled to a width; its red channel comes back."""
+    pixels = np.repeat(np.array(row, np.uint8)[None, :, None], 3, axis=2)
+    sample = Sample("row", pixels, (), np.zeros(0, np.int64), np.zeros(0, bool))
+    image = replace(PLAIN, short_side=1000, long_side=width, interpolation=interpolation)
+    return to_network_size(sample, image)[0][0, :, 0].tolist()
+
+
+def test_float_interpolation_keeps_fractions():
+    # Twice as wide: pixel centres fall a quarter of a pixel beside the old ones; the border repeats.
+    expected = [10, 10 * 0.75 + 21 * 0.25, 10 * 0.25 + 21 * 0.75, 21]
+    assert scaled_row([10, 21], 4, "float") == pytest.approx(expected, abs=1e-4)
+
+
+def test_bytes_interpolation_rounds_them():
+    assert scaled_row([10, 21], 4, "bytes") == pytest.approx([10, 13, 18, 21], abs=1e-4)
+    assert scaled_row([10, 12], 4, "bytes") == pytest.approx([10, 11, 12, 12], abs=1e-4)  # a half goes up
+
+
+def test_antialias_sees_every_pixel_and_plain_interpolation_does_not():
+    stripes = [0, 0, 0, 240] * 8
+    assert set(scaled_row(stripes, 8, "float")) == {0.0}  # each fourth pixel is missed altogether
+    assert 55 <= np.mean(scaled_row(stripes, 8, "antialias")) <= 65
+
+
+def test_interpolation_against_a_loop():
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    sample = Sample("random", pixels, (), np.zeros(0, np.int64), np.zeros(0, bool))
+    found, _ = to_network_size(sample, replace(IMAGE, short_side=13, long_side=100, interpolation="float"))
+    assert found.shape == (13, 18, 3)
+    expected = np.zeros((13, 18, 3))
+    values = (pixels / 255 - np.array(IMAGE.mean)) / np.array(IMAGE.deviation)
+    for row in range(13):
+        for column in range(18):
+            y, x = max((row + 0.5) * 5 / 13 - 0.5, 0), max((column + 0.5) * 7 / 18 - 0.5, 0)
+            top, left = int(y), int(x)
+            bottom, right = min(top + 1, 4), min(left + 1, 6)
+            upper = values[top, left] * (1 - (x - left)) + values[top, right] * (x - left)
+            lower = values[bottom, left] * (1 - (x - left)) + values[bottom, right] * (x - left)
+            expected[row, column] = upper * (1 - (y - top)) + lower * (y - top)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+# Batches, by hand
+
+
+def test_a_batch_by_hand():
+    first = a_sample(20, 40, rectangle(2, 3, 10, 8), rectangle(30.5, 10.25, 50, 30), name="a", value=255)
+    second = a_sample(33, 10, name="b", value=51)
+    batch = collate([first, second], IMAGE, ignored="ignore")
+    assert batch.names == ("a", "b")
+    assert batch.images.shape == (2, 3, 64, 64) and batch.images.dtype == torch.float32
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    assert batch.image_sizes.tolist() == batch.original_sizes.tolist() == [[20, 40], [33, 10]]
+    white = torch.tensor([(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225])
+    torch.testing.assert_close(batch.images[0, :, :20, :40], white[:, None, None].expand(3, 20, 40))
+    assert batch.images[0, :, 20:].abs().sum() == batch.images[0, :, :, 40:].abs().sum() == 0
+    assert batch.images[1, :, :33, :10].count_nonzero() == 3 * 33 * 10 == batch.images[1].count_nonzero()
+
+    targets = batch.targets
+    # The second object is cut off at the picture's border; its bitmap covers the whole pixels it touches.
+    assert targets.boxes.tolist() == [[[2, 3, 10, 8], [30.5, 10.25, 40, 20]], [[0] * 4, [0] * 4]]
+    assert targets.labels.tolist() == [[1, 2], [0, 0]]
+    assert targets.valid.tolist() == [[True, True], [False, False]]
+    assert not targets.ignore.any()
+    assert targets.bitmap_boxes.tolist() == [[[2, 3, 10, 8], [30, 10, 40, 20]], [[0] * 4, [0] * 4]]
+    assert targets.bitmap_offsets.tolist() == [[0, 40], [0, 0]]
+    assert targets.bitmaps.shape == (40 + 100,) and targets.bitmaps.dtype == torch.uint8
+    masks = targets.full_masks(64, 64)
+    assert masks[0, 0, 3:8, 2:10].all() and masks[0, 0].sum() == 40
+    # The centre of pixel 30 is 30.5, on the left outline, and inside; that of pixel 10 is 10.5.
+    assert masks[0, 1, 10:20, 30:40].all() and masks[0, 1].sum() == 100
+    assert not masks[1].any()
+
+
+def test_dtypes_of_targets():
+    targets = collate([a_sample(8, 8, rectangle(1, 1, 5, 5))], IMAGE, ignored="ignore").targets
+    assert targets.boxes.dtype == torch.float32
+    assert targets.labels.dtype == targets.bitmap_boxes.dtype == targets.bitmap_offsets.dtype == torch.int64
+    assert targets.valid.dtype == targets.ignore.dtype == torch.bool
+
+
+@pytest.mark.parametrize(("divisor", "expected"), [(32, (64, 64)), (1, (33, 50)), (64, (64, 64))])
+def test_padding(divisor, expected):
+    batch = collate([a_sample(33, 50)], replace(IMAGE, size_divisor=divisor), ignored="ignore")
+    assert batch.images.shape[-2:] == expected
+
+
+@pytest.mark.parametrize(
+    ("ignored", "valid", "ignore"),
+    [
+        ("ignore", [True, False, True], [False, True, False]),
+        ("paint", [True, False, True], [False, True, False]),
+        ("background", [True, True], [False, False]),
+    ],
+)
+def test_dont_care_regions(ignored, valid, ignore):
+    polygons = [rectangle(5 * i, 5, 5 * i + 4, 9) for i in range(3)]
+    targets = collate([a_sample(20, 20, *polygons, ignore=[1])], IMAGE, ignored=ignored).targets
+    assert targets.valid.tolist() == [valid] and targets.ignore.tolist() == [ignore]
+    assert targets.labels.tolist() == [[1, 2, 3] if len(valid) == 3 else [1, 3]]
+    assert targets.bitmap_offsets.tolist() == [[0, 16, 32][: len(valid)]]
+
+
+def test_slots_are_a_minimum_and_nothing_is_dropped():
+    polygons = [rectangle(i, i, i + 3, i + 3) for i in range(5)]
+    samples = [a_sample(20, 20, *polygons), a_sample(20, 20)]
+    for slots, expected in ((None, 5), (8, 8), (2, 5)):
+        targets = collate(samples, IMAGE, ignored="ignore", slots=slots).targets
+        assert targets.valid.shape == (2, expected) and targets.valid.sum() == 5
+
+
+def test_objects_without_area_in_the_picture_are_left_out_and_counted():
+    sample = a_sample(
+        20, 20, rectangle(25, 2, 30, 8), rectangle(2, 2, 8, 8), rectangle(20, 2, 30, 8), rectangle(3, 5, 9, 5)
+    )
+    with pytest.warns(ObjectsLeftOut, match=r"^img_1.jpg: 3 of 4 objects show no area inside the picture"):
+        targets = collate([sample], IMAGE, ignored="ignore").targets
+    assert targets.labels.tolist() == [[2]] and targets.boxes.tolist() == [[[2, 2, 8, 8]]]
+
+
+# Random cases
+
+
+def test_bitmaps_against_pixel_centres():
+    random = np.random.default_rng(3)
+    for _ in range(20):
+        angles = np.sort(random.uniform(0, 2 * np.pi, 7))
+        polygon = random.uniform(-5, 45, 2) + np.stack([np.cos(angles), np.sin(angles)], 1) * random.uniform(3, 20)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ObjectsLeftOut)
+            targets = collate([a_sample(40, 40, polygon)], IMAGE, ignored="ignore").targets
+        y, x = np.mgrid[:64, :64] + 0.5
+        inside = shapely.contains_xy(shapely.Polygon(polygon), x, y) & (x < 40) & (y < 40)
+        np.testing.assert_array_equal(targets.full_masks(64, 64)[0, 0].numpy(), inside)
+
+
+def test_an_image_is_the_same_alone_and_in_a_batch():
+    random = np.random.default_rng(4)
+    samples = []
+    for number, (height, width, count) in enumerate([(30, 50, 3), (60, 20, 0), (45, 45, 6)]):
+        corners = random.uniform(0, 15, (count, 2))
+        polygons = [rectangle(x, y, x + 5, y + 3) for x, y in corners]
+        sample = a_sample(height, width, *polygons, name=str(number))
+        samples.append(replace(sample, image=random.integers(0, 256, (height, width, 3), dtype=np.uint8)))
+    together = collate(samples, IMAGE, ignored="ignore")
+    for index, sample in enumerate(samples):
+        alone = collate([sample], IMAGE, ignored="ignore")
+        height, width = alone.images.shape[-2:]
+        slots = alone.targets.labels.shape[1]
+        assert torch.equal(together.images[index, :, :height, :width], alone.images[0])
+        assert torch.equal(together.targets.boxes[index, :slots], alone.targets.boxes[0])
+        assert torch.equal(together.targets.valid[index, :slots], alone.targets.valid[0])
+        masks = together.targets.full_masks(64, 64)[index]
+        assert torch.equal(masks[:slots], alone.targets.full_masks(64, 64)[0])
+        assert not masks[slots:].any()
+
+
+# One picture to look at
+
+
+def test_a_test_batch_scales_picture_and_targets_and_remembers_the_original():
+    sample = a_sample(10, 20, rectangle(5, 2, 10, 6), rectangle(1, 1, 3, 3), ignore=[1])
+    batch = test_batch(sample, ImageConfig(short_side=40, long_side=100))
+    assert batch.images.shape == (1, 3, 64, 96)
+    assert batch.image_sizes.tolist() == [[40, 80]] and batch.original_sizes.tolist() == [[10, 20]]
+    assert batch.targets.boxes.tolist() == [[[20, 8, 40, 24], [4, 4, 12, 12]]]
+    assert batch.targets.valid.tolist() == [[True, False]] and batch.targets.ignore.tolist() == [[False, True]]
+    assert batch.targets.full_masks(64, 96)[0, 0].sum() == 20 * 16
+    assert test_batch(sample, IMAGE, targets=False).targets is None
+
+
+def test_axes_scale_separately_when_rounding_differs():
+    # 3 x 7 to a short side of 10: the width is 23, not 23.333.
+    image = ImageConfig(short_side=10, long_side=100, rounding="floor")
+    _, (polygon,) = to_network_size(a_sample(3, 7, rectangle(0, 0, 7, 3)), image)
+    np.testing.assert_allclose(polygon.max(axis=0), [23, 10])
+
+
+@pytest.mark.parametrize("interpolation", ["antialias", "float", "bytes"])
+def test_a_picture_of_the_right_size_is_only_normalised(interpolation):
+    random = np.random.default_rng(0)
+    sample = replace(a_sample(24, 24), image=random.integers(0, 256, (24, 24, 3), dtype=np.uint8))
+    image = ImageConfig(short_side=24, long_side=24, interpolation=interpolation)
+    np.testing.assert_array_equal(to_network_size(sample, image)[0], normalise(sample.image, image))
+
+
+@pytest.mark.parametrize("interpolation", ["antialias", "float", "bytes"])
+def test_one_pixel(interpolation):
+    image = ImageConfig(short_side=50, long_side=50, interpolation=interpolation)
+    batch = test_batch(a_sample(1, 1, value=255), image)
+    assert batch.image_sizes.tolist() == [[50, 50]]
+    torch.testing.assert_close(batch.images[0, 0, :50, :50], torch.full((50, 50), (1 - 0.485) / 0.229))
+
+
+# Empty and wrong
+
+
+def test_images_without_objects_keep_one_empty_slot():
+    targets = collate([a_sample(8, 8), a_sample(8, 8)], IMAGE, ignored="ignore").targets
+    assert targets.boxes.shape == (2, 1, 4) and targets.bitmaps.shape == (0,) and not targets.valid.any()
+
+
+def test_only_dont_care_regions():
+    targets = collate([a_sample(8, 8, rectangle(1, 1, 4, 4), ignore=[0])], IMAGE, ignored="ignore").targets
+    assert not targets.valid.any() and targets.ignore.tolist() == [[True]]
+    left_out = collate([a_sample(8, 8, rectangle(1, 1, 4, 4), ignore=[0])], IMAGE, ignored="background").targets
+    assert not left_out.valid.any() and not left_out.ignore.any() and left_out.labels.tolist() == [[0]]
+
+
+def test_wrong_samples_are_named():
+    broken = rectangle(1, 1, 4, 4)
+    broken[2, 0] = np.nan
+    with pytest.raises(ValueError, match=r"^img_1.jpg: found a corner that is not finite"):
+        collate([a_sample(8, 8, broken)], IMAGE, ignored="ignore")
+    sample = replace(a_sample(8, 8, rectangle(1, 1, 4, 4)), labels=np.array([0]))
+    with pytest.raises(ValueError, match=r"^img_1.jpg: found label 0, expected 1 or more"):
+        collate([sample], IMAGE, ignored="ignore")
+    with pytest.raises(ValueError, match="at least one sample"):
+        collate([], IMAGE, ignored="ignore")
+
+
+# The stream of a training run
+
+
+class Numbered:
+    """A data set whose pictures all have their number as their name and colour."""
+
+    def __init__(self, count: int, broken: int | None = None) -> None:
+        self.count, self.broken = count, broken
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Sample:
+        if index == self.broken:
+            raise ValueError(f"{index}.png: truncated")
+        return a_sample(16, 16, rectangle(2, 2, 12, 8), name=str(index), value=index)
+
+
+def brighter(sample: Sample, random: np.random.Generator) -> Sample:
+    return replace(sample, image=sample.image + random.integers(0, 200, sample.image.shape, dtype=np.uint8))
+
+
+def stream(count: int = 10, batch_size: int = 4, seed: int = 0, **others) -> TrainingBatches:
+    return TrainingBatches(Numbered(count, **others), brighter, IMAGE, batch_size=batch_size, seed=seed)
+
+
+def test_every_epoch_is_another_permutation_without_gaps():
+    batches = stream(count=10, batch_size=4)
+    order = [index for step in range(10) for index in batches.indices(step)]
+    epochs = [order[start : start + 10] for start in range(0, 40, 10)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+    assert order != [index for step in range(10) for index in stream(seed=1).indices(step)]
+
+
+def test_a_batch_may_be_larger_than_the_data_set():
+    indices = stream(count=3, batch_size=7).indices(0)
+    assert sorted(indices[:3]) == sorted(indices[3:6]) == [0, 1, 2]
+
+
+def test_a_batch_is_a_function_of_seed_and_step():
+    batches = stream()
+    fifth = batches[5]
+    batches[2], torch.rand(3), np.random.default_rng().random()
+    assert equal(batches[5], fifth) and equal(stream()[5], fifth)
+    assert not equal(stream(seed=1)[5], fifth)
+
+
+def test_each_slot_augments_with_its_own_generator():
+    batches = stream(seed=3)
+    augmented = [
+        brighter(batches.samples[i], np.random.default_rng([3, 6, s])) for s, i in enumerate(batches.indices(6))
+    ]
+    assert equal(batches[6], collate(augmented, IMAGE, ignored="ignore"))
+
+
+def test_settings_reach_the_batches():
+    sample = a_sample(16, 16, rectangle(2, 2, 12, 8), rectangle(3, 9, 8, 12), ignore=[1])
+    batches = TrainingBatches(
+        [sample], lambda sample, random: sample, PLAIN, batch_size=2, seed=0, ignored="background", slots=5
+    )
+    assert batches[0].targets.valid.sum(dim=1).tolist() == [1, 1] and batches[0].targets.valid.shape == (2, 5)
+    assert not batches[0].targets.ignore.any()
+    torch.testing.assert_close(batches[0].images[0, 0, :16, :16], torch.full((16, 16), 128.0))
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_the_loader_gives_the_same_batches_whatever_the_workers(workers):
+    batches = stream()
+    loaded = list(training_loader(batches, steps=9, start=2, workers=workers))
+    assert len(loaded) == 7
+    assert all(equal(batch, batches[step]) for step, batch in enumerate(loaded, start=2))
+    assert all(batch.images.is_contiguous(memory_format=torch.channels_last) for batch in loaded)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_loader_draws_no_random_number_of_the_training(workers):
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    next(training_loader(stream(), steps=4, workers=workers))
+    assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_comes_out_as_one_line_with_the_workers_traceback_as_a_note(workers):
+    loader = training_loader(stream(count=10, batch_size=1, broken=7), steps=10, workers=workers)
+    with pytest.raises(ValueError) as error:
+        list(loader)
+    assert str(error.value) == "7.png: truncated"
+    assert "__getitem__" in error.value.__notes__[0]
+
+
+def test_workers_outlive_signals_that_are_not_for_them():
+    loader = training_loader(stream(), steps=20, workers=1)
+    next(loader)
+    (worker,) = multiprocessing.active_children()
+    for name in ("INT", "TERM"):  # from another process, as a shell or a batch system sends them
+        subprocess.run(["kill", f"-{name}", str(worker.pid)], check=True)
+    assert len(list(loader)) == 19
+
+
+def test_workers_end_with_the_loader_and_when_their_parent_tells_them():
+    loader = training_loader(stream(), steps=1000, workers=2)
+    next(loader)
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    os.kill(workers[0].pid, signal.SIGTERM)
+    workers[0].join(timeout=10)
+    assert workers[0].exitcode == 0
+    loader.close()
+    workers[1].join(timeout=10)
+    assert workers[1].exitcode == 0
+
+
+@pytest.mark.slow
+def test_a_crash_of_the_training_process_takes_its_workers_along(tmp_path):
+    script = (
+        "import multiprocessing, test_loader\n"
+        "loader = test_loader.training_loader(test_loader.stream(), steps=1000, workers=2)\n"
+        "next(loader)\n"
+        "print(*(child.pid for child in multiprocessing.active_children()), flush=True)\n"
+        "raise RuntimeError('crash')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}
+    crashed = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert "RuntimeError: crash" in crashed.stderr
+    pids = [int(pid) for pid in crashed.stdout.split()]
+    assert len(pids) == 2
+    deadline = time.monotonic() + 20
+    while any(os.path.exists(f"/proc/{pid}") for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+
+
+def test_nothing_to_train_on():
+    with pytest.raises(ValueError, match="no pictures to train on"):
+        stream(count=0)
+    with pytest.raises(ValueError, match="found batch size 0"):
+        stream(batch_size=0)
