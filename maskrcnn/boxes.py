@@ -22,10 +22,12 @@ def area(boxes: Tensor) -> Tensor:
 
 def intersection(boxes: Tensor, others: Tensor) -> Tensor:
     """Shared areas (..., N, M) in square pixels of each of boxes (..., N, 4) with each of others (..., M, 4)."""
-    top_left = torch.maximum(boxes[..., :, None, :2], others[..., None, :, :2])
-    bottom_right = torch.minimum(boxes[..., :, None, 2:], others[..., None, :, 2:])
-    sides = (bottom_right - top_left).clamp(min=0)
-    return sides[..., 0] * sides[..., 1]
+    # One coordinate at a time, (..., N, 1) against (..., M): long rows of numbers, where pairs would be slow.
+    x1, y1, x2, y2 = (corner[..., :, None] for corner in boxes.unbind(-1))
+    other_x1, other_y1, other_x2, other_y2 = others.mT.contiguous()[..., :, None, :].unbind(-3)
+    width = torch.minimum(x2, other_x2) - torch.maximum(x1, other_x1)
+    height = torch.minimum(y2, other_y2) - torch.maximum(y1, other_y1)
+    return width.clamp_(min=0) * height.clamp_(min=0)
 
 
 def iou(boxes: Tensor, others: Tensor) -> Tensor:

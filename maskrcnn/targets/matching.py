@@ -41,14 +41,15 @@ def best_matches(
     missing = max(0, 1 - ground_truths.shape[-2])
     ground_truths = F.pad(ground_truths, (0, 0, 0, missing))
     ground_truths_valid = F.pad(ground_truths_valid, (0, missing))
-    overlaps = box_functions.iou(boxes, ground_truths)  # (..., N, G)
-    both = boxes_valid[..., :, None] & ground_truths_valid[..., None, :]
+    # Ground truths as rows: a picture has few of them and a hundred thousand anchors, and long rows are fast.
+    overlaps = box_functions.iou(ground_truths, boxes)  # (..., G, N)
+    both = ground_truths_valid[..., :, None] & boxes_valid[..., None, :]
     overlaps = overlaps.masked_fill(~both, -1.0)  # below every real IoU
-    best, ground_truth = overlaps.max(dim=-1)
-    best_of_ground_truth = overlaps.amax(dim=-2, keepdim=True)  # (..., 1, G)
+    best, ground_truth = overlaps.max(dim=-2)
+    best_of_ground_truth = overlaps.amax(dim=-1, keepdim=True)  # (..., G, 1)
     ties = both & (overlaps == best_of_ground_truth) & (best_of_ground_truth >= floor)
-    slots = torch.arange(ground_truths.shape[-2], device=boxes.device)
-    forced = torch.where(ties, slots, -1).amax(dim=-1)
+    slots = torch.arange(ground_truths.shape[-2], device=boxes.device)[:, None]
+    forced = torch.where(ties, slots, -1).amax(dim=-2)
     return BestMatches(best.clamp(min=0), ground_truth, forced)
 
 
@@ -93,6 +94,6 @@ def ignore_overlapping(label: Tensor, boxes: Tensor, regions: Tensor, regions_va
     nobody knows what is there, so it must not be learned as background. The measure is intersection over the box's
     own area, as in evaluation, since a small box inside a large region is as unknown as one that fits it.
     """
-    shared = box_functions.intersection(boxes, regions).masked_fill(~regions_valid[..., None, :], 0.0)
-    covered = (shared > 0.5 * box_functions.area(boxes)[..., None]).any(dim=-1)
+    shared = box_functions.intersection(regions, boxes).masked_fill(~regions_valid[..., :, None], 0.0)
+    covered = (shared > 0.5 * box_functions.area(boxes)[..., None, :]).any(dim=-2)
     return label.masked_fill(covered & (label == NEGATIVE), IGNORED)
