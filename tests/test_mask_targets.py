@@ -1,0 +1,173 @@
+"""Mask targets: RoIAlign of box-cropped bitmaps, in both conventions, against RoIAlign of the whole picture."""
+
+import pytest
+import torch
+from random_inputs import random_boxes
+from torch.testing import assert_close
+
+from maskrcnn.reference.mask_targets import mask_target
+from maskrcnn.targets.mask_targets import Bitmaps, crop_masks
+
+CONVENTIONS = ["soft", "binary"]
+
+
+def bitmaps_of(masks: list[torch.Tensor], boxes: list[tuple[int, int, int, int]]) -> Bitmaps:
+    """One image's bitmaps: each mask (H, W) cut to its box."""
+    crops = [mask[y1:y2, x1:x2].flatten() for mask, (x1, y1, x2, y2) in zip(masks, boxes, strict=True)]
+    starts = torch.tensor([0, *map(len, crops)]).cumsum(0)[:-1]
+    return Bitmaps(torch.cat(crops).to(torch.uint8), starts, torch.tensor(boxes))
+
+
+def crop_one(mask: list[list[int]] | torch.Tensor, roi: tuple, size: int, convention: str) -> torch.Tensor:
+    """The target (size, size) of one mask (H, W) that is kept whole."""
+    mask = torch.as_tensor(mask)
+    height, width = mask.shape
+    bitmaps = bitmaps_of([mask], [(0, 0, width, height)])
+    rois = torch.tensor([roi], dtype=torch.float32)
+    return crop_masks(bitmaps, rois, torch.tensor([height, width]), size, convention, limit=max(height, width))[0]
+
+
+# By hand.
+
+
+def test_binary_targets_of_whole_bins_are_a_majority_vote():
+    """Four pixels a bin: 4, 2, 1 and 0 of them are set, and two are enough."""
+    mask = [[1, 1, 1, 0], [1, 1, 0, 1], [0, 1, 0, 0], [0, 0, 0, 0]]
+    assert crop_one(mask, (0, 0, 4, 4), 2, "binary").tolist() == [[1, 1], [0, 0]]
+
+
+def test_binary_targets_of_an_roi_as_large_as_the_target_are_a_copy():
+    mask = (torch.rand(6, 6, generator=torch.Generator().manual_seed(0)) < 0.5).int()
+    assert torch.equal(crop_one(mask, (1, 2, 5, 6), 4, "binary"), mask[2:6, 1:5].float())
+
+
+def test_soft_targets_read_between_the_pixels():
+    """Without the half-pixel shift, an RoI from 0 to 2 with one sample a bin reads at 0.5 and 1.5."""
+    assert crop_one([[1, 0, 0], [0, 0, 0], [0, 0, 1]], (0, 0, 2, 2), 2, "soft").tolist() == [[0.25, 0], [0, 0.25]]
+
+
+def test_soft_targets_of_a_ramp():
+    """RoIAlign's golden values for 10 y + x on 8 x 8, RoI (1, 1, 5, 5): 22, 24, 42, 44, summed from the ramp's bits."""
+    ramp = 10 * torch.arange(8)[:, None] + torch.arange(8)
+    total = sum(2**bit * crop_one((ramp >> bit) & 1, (1, 1, 5, 5), 2, "soft") for bit in range(7))
+    assert_close(total, torch.tensor([[22.0, 24.0], [42.0, 44.0]]))
+
+
+def test_binary_clips_the_roi_to_its_image_and_soft_does_not():
+    """Half of the RoI lies left of a picture full of object."""
+    mask = torch.ones(8, 8)
+    assert crop_one(mask, (-8, 0, 8, 8), 2, "binary").tolist() == [[1, 1], [1, 1]]
+    soft = crop_masks(
+        bitmaps_of([mask], [(0, 0, 8, 8)]), torch.tensor([[-8.0, 0, 8, 8]]), torch.tensor([8, 8]), 2, "soft", limit=16
+    )[0]  # fmt: skip
+    assert soft[:, 1].tolist() == [1, 1]
+    assert_close(soft[:, 0], torch.tensor([0.125, 0.125]))  # one of eight samples lies less than a pixel outside
+
+
+def test_soft_takes_no_roi_as_smaller_than_a_pixel():
+    mask = [[0, 1, 1, 1]] * 4
+    tiny, pixel = crop_one(mask, (0, 0, 0.1, 0.1), 2, "soft"), crop_one(mask, (0, 0, 1, 1), 2, "soft")
+    assert_close(tiny, pixel)
+    assert_close(tiny, torch.tensor([[0.25, 0.75]] * 2))
+
+
+def test_outside_its_bitmap_a_mask_is_zero():
+    """The bitmap covers the right lower quarter of the RoI."""
+    bitmaps = Bitmaps(torch.ones(4, dtype=torch.uint8), torch.tensor([0]), torch.tensor([[4, 4, 6, 6]]))
+    target = crop_masks(bitmaps, torch.tensor([[2.0, 2, 6, 6]]), torch.tensor([9, 9]), 4, "binary", limit=9)[0]
+    expected = torch.zeros(4, 4)
+    expected[2:, 2:] = 1
+    assert torch.equal(target, expected)
+
+
+def test_x_and_y_are_not_swapped():
+    target = crop_one([[1, 1, 1, 1], [0, 0, 0, 0]], (0, 0, 4, 2), 2, "binary")
+    assert target.tolist() == [[1, 1], [0, 0]]
+
+
+# Against the loop reference.
+
+
+def random_case(seed: int, height: int, width: int, count: int):
+    """Bitmaps of `count` random blobs, the whole masks (N, H, W), and RoIs (N, 4) near them."""
+    generator = torch.Generator().manual_seed(seed)
+    objects = random_boxes(count, seed=seed, extent=min(height, width))
+    boxes = torch.cat((objects[:, :2].floor(), objects[:, 2:].ceil()), dim=1).long()
+    masks = torch.zeros(count, height, width)
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes.tolist(), strict=True):
+        mask[y1:y2, x1:x2] = (torch.rand(y2 - y1, x2 - x1, generator=generator) < 0.7).float()
+    rois = objects + (torch.rand(count, 4, generator=generator, dtype=torch.float64) - 0.5) * 12
+    rois = torch.cat((torch.minimum(rois[:, :2], rois[:, 2:]), torch.maximum(rois[:, :2], rois[:, 2:])), dim=1)
+    return bitmaps_of(list(masks), boxes.tolist()), masks, rois.float()
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("size", [1, 7, 28])
+def test_crops_of_bitmaps_equal_roi_align_of_the_whole_mask(size, convention):
+    bitmaps, masks, rois = random_case(1, 40, 52, 8)
+    targets = crop_masks(bitmaps, rois, torch.tensor([40, 52]), size, convention, limit=64)
+    for mask, roi, target in zip(masks, rois, targets, strict=True):
+        assert_close(target, mask_target(mask, roi, size, convention), rtol=1e-4, atol=1e-5)
+    assert 0 < targets.mean() < 1
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_each_image_of_a_padded_batch_equals_itself_alone(convention):
+    """Two images of different sizes with 6 and 4 objects in 6 slots, their bitmaps in one tensor."""
+    (first, first_masks, first_rois), (second, second_masks, second_rois) = (
+        random_case(2, 48, 40, 6),
+        random_case(3, 30, 60, 4),
+    )
+    empty = (torch.zeros(2, dtype=torch.int64), torch.zeros(2, 4, dtype=torch.int64), torch.zeros(2, 4))
+    bitmaps = Bitmaps(
+        torch.cat((first.pixels, second.pixels)),
+        torch.stack((first.offsets, torch.cat((second.offsets + len(first.pixels), empty[0])))),
+        torch.stack((first.boxes, torch.cat((second.boxes, empty[1])))),
+    )
+    rois, sizes = torch.stack((first_rois, torch.cat((second_rois, empty[2])))), torch.tensor([[48, 40], [30, 60]])
+    targets = crop_masks(bitmaps, rois, sizes, 14, convention, limit=64)
+    for image, masks in enumerate((first_masks, second_masks)):
+        for slot, mask in enumerate(masks):
+            expected = mask_target(mask, rois[image, slot], 14, convention)
+            assert_close(targets[image, slot], expected, rtol=1e-4, atol=1e-5)
+    assert not targets[1, 4:].any()
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_the_limit_bounds_the_work_and_changes_nothing(convention):
+    bitmaps, _, rois = random_case(4, 40, 40, 6)
+    longest = int((rois[:, 2:] - rois[:, :2]).max().ceil())
+    tight, loose = (
+        crop_masks(bitmaps, rois, torch.tensor([40, 40]), 14, convention, limit) for limit in (longest, 200)
+    )
+    assert_close(tight, loose)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_autocast_changes_nothing(convention):
+    """The model calls it under bfloat16 autocast, whose matrix products have three digits."""
+    bitmaps, _, rois = random_case(5, 40, 40, 6)
+    expected = crop_masks(bitmaps, rois, torch.tensor([40, 40]), 14, convention, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(crop_masks(bitmaps, rois, torch.tensor([40, 40]), 14, convention, 64), expected)
+
+
+# Empty and degenerate.
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_no_rois_and_no_bitmaps(convention):
+    none = Bitmaps(torch.zeros(0, dtype=torch.uint8), torch.zeros(2, 0).long(), torch.zeros(2, 0, 4).long())
+    sizes = torch.tensor([[32, 32], [20, 20]])
+    assert crop_masks(none, torch.zeros(2, 0, 4), sizes, 28, convention, 32).shape == (2, 0, 28, 28)
+    empty = Bitmaps(none.pixels, torch.zeros(2, 3).long(), torch.zeros(2, 3, 4).long())
+    targets = crop_masks(empty, torch.tensor([[0.0, 0, 9, 9]]).expand(2, 3, 4), sizes, 28, convention, 32)
+    assert targets.shape == (2, 3, 28, 28) and not targets.any()
+
+
+def test_an_roi_without_area_is_one_value():
+    """All samples lie on one point: (5.5, 3.5) is the middle of the only pixel that is set."""
+    mask = torch.zeros(8, 8)
+    mask[3, 5] = 1
+    assert crop_one(mask, (5.5, 3.5, 5.5, 3.5), 4, "binary").tolist() == [[1] * 4] * 4
+    assert crop_one(mask, (6.5, 3.5, 6.5, 3.5), 4, "binary").tolist() == [[0] * 4] * 4
