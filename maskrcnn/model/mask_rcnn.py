@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn.config import ModelConfig
@@ -11,7 +12,7 @@ from maskrcnn.model.fpn import FeaturePyramid
 from maskrcnn.model.resnet import ResNet
 from maskrcnn.model.roi_heads import RoIHeads
 from maskrcnn.model.rpn import RPN
-from maskrcnn.structures import Batch, Detections
+from maskrcnn.structures import Batch, Detections, Targets
 
 
 class ModelOutput(NamedTuple):
@@ -30,9 +31,7 @@ class MaskRCNN(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = ResNet(config.backbone)
-        self.pyramid = FeaturePyramid(
-            self.backbone.channels, config.backbone.pyramid_channels, config.initialisation
-        )
+        self.pyramid = FeaturePyramid(self.backbone.channels, config.backbone.pyramid_channels, config.initialisation)
         self.rpn = RPN(config, strides=(*ResNet.strides, 2 * ResNet.strides[-1]))
         self.roi_heads = RoIHeads(config, ResNet.strides)
 
@@ -48,11 +47,26 @@ class MaskRCNN(nn.Module):
 
         losses = detections = None
         if batch.targets is not None:
+            targets = _at_least_one_slot(batch.targets)
             proposals = self.rpn.propose(region_outputs, batch.image_sizes, for_training=True)  # (B, R, 4)
-            losses = self.rpn.losses(region_outputs, batch.targets)
+            losses = self.rpn.losses(region_outputs, targets)
             limit = max(batch.images.shape[-2:])
-            losses |= self.roi_heads.losses(pooled_from, proposals, batch.targets, batch.image_sizes, limit)
+            losses |= self.roi_heads.losses(pooled_from, proposals, targets, batch.image_sizes, limit)
         if detect or batch.targets is None:
             proposals = self.rpn.propose(region_outputs, batch.image_sizes, for_training=False)
             detections = self.roi_heads.detect(pooled_from, proposals, batch)
         return ModelOutput(losses, detections)
+
+
+def _at_least_one_slot(targets: Targets) -> Targets:
+    """Targets with G >= 1: with a slot to gather from, a batch without ground truth needs no code of its own."""
+    missing = max(0, 1 - targets.labels.shape[1])
+    return Targets(
+        boxes=F.pad(targets.boxes, (0, 0, 0, missing)),
+        labels=F.pad(targets.labels, (0, missing)),
+        valid=F.pad(targets.valid, (0, missing)),
+        ignore=F.pad(targets.ignore, (0, missing)),
+        bitmaps=targets.bitmaps,
+        bitmap_boxes=F.pad(targets.bitmap_boxes, (0, 0, 0, missing)),
+        bitmap_offsets=F.pad(targets.bitmap_offsets, (0, missing)),
+    )

@@ -104,9 +104,7 @@ class RoIHeads(nn.Module):
             found.detections.boxes, found.detections.scores, found.detections.labels, found.detections.valid, masks
         )
 
-    def choose_training_rois(
-        self, features: Sequence[Tensor], proposals: Proposals, targets: Targets
-    ) -> TrainingRoIs:
+    def choose_training_rois(self, features: Sequence[Tensor], proposals: Proposals, targets: Targets) -> TrainingRoIs:
         """Matches the proposals and samples RoIs from them (Fast R-CNN section 2.3: 512 an image, a quarter positive).
 
         The ground-truth boxes join the proposals, so that there is something positive from the first step on.
@@ -179,9 +177,7 @@ class RoIHeads(nn.Module):
         pooled = self._pool(features, rois[:, :used], self.config.mask_head)
         return _pad_slots(self.mask_head(pooled, labels[:, :used]), rois.shape[1])
 
-    def _pool(
-        self, features: Sequence[Tensor], rois: Tensor, head: BoxHeadConfig | MaskHeadConfig
-    ) -> Tensor:
+    def _pool(self, features: Sequence[Tensor], rois: Tensor, head: BoxHeadConfig | MaskHeadConfig) -> Tensor:
         """RoIs (B, R, 4) -> (B, R, C, S, S), each from the level that suits its size (FPN equation 1)."""
         return ops.pyramid_roi_align(
             features,
@@ -193,10 +189,12 @@ class RoIHeads(nn.Module):
         )
 
     def _used_slots(self, valid: Tensor) -> int:
-        """How many leading slots the heads run on: all, or on a CPU as many as some image of valid (B, R) uses."""
+        """How many leading slots the heads run on: all, or on a CPU up to the last that some image of (B, R) uses."""
         if not self.real_slots_only or valid.device.type != "cpu" or torch.compiler.is_compiling():
             return valid.shape[1]
-        return max(1, int(valid.sum(dim=1).max()))
+        # The last, not the number: ground truths come behind the empty slots of the proposals.
+        used = valid.any(dim=0).nonzero()
+        return int(used[-1]) + 1 if len(used) else 1
 
 
 def _pad_slots(values: Tensor, slots: int) -> Tensor:
