@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -163,20 +164,29 @@ def pyramid_roi_align(
     )
 
 
-def build_information() -> dict[str, object]:
-    """What is compiled: {"compiled": bool, "reason": why not, or "", "ops": {op: its compiled backends}}."""
-    return {
-        "compiled": register.extension is not None,
-        "reason": register.extension_missing_because,
-        "ops": {
-            name: [
-                backend
-                for backend in ("CPU", "CUDA")
-                if torch._C._dispatch_has_kernel_for_dispatch_key(f"maskrcnn::{name}", backend)
-            ]
-            for name in register.SCHEMAS
-        },
+def build_information() -> dict[str, Any]:
+    """How the ops were built, for `python -m maskrcnn info`.
+
+    Returns:
+        `compiled`: whether compiled ops are in use, and `reason`: why not, or "".
+        `ops`: for each op the backends, of "CPU" and "CUDA", that have a compiled kernel; PyTorch serves the others.
+        `cuda`: whether CUDA kernels were compiled, and `cuda_reason`: the decision of setup.py and what led to it.
+        `compiler`, `flags`: of the compiled ops, or "".
+    """
+    information: dict[str, Any] = {"compiled": False, "cuda": False, "compiler": "", "flags": ""}
+    if register.extension is not None:
+        information.update(register.extension.build_information(), compiled=True)
+    information["reason"] = register.extension_missing_because
+    information["cuda_reason"] = register.build_report().get("cuda_because", "")
+    information["ops"] = {
+        name: [
+            backend
+            for backend in ("CPU", "CUDA")
+            if torch._C._dispatch_has_kernel_for_dispatch_key(f"maskrcnn::{name}", backend)
+        ]
+        for name in register.SCHEMAS
     }
+    return information
 
 
 def _kind(value: object) -> str:

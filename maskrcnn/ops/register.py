@@ -8,8 +8,10 @@ One call of `torch.ops.maskrcnn.nms` ends in the compiled kernel of the tensors'
 from __future__ import annotations
 
 import importlib
+import json
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -104,14 +106,22 @@ for _device_type in ("cpu", "cuda"):
     torch.library.register_autocast("maskrcnn::nms", _device_type, torch.float32, lib=_library)
 
 
+def build_report() -> dict[str, Any]:
+    """What setup.py noted when it built, or failed to build, the extension; empty if it never ran."""
+    path = Path(__file__).with_name("build_report.json")
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
 def _load_extension() -> tuple[ModuleType | None, str]:
     """The extension module, whose import registers the compiled kernels, or None and the reason in one line."""
     if os.environ.get("MASKRCNN_OPS") == "python":
         return None, "MASKRCNN_OPS=python is set"
     try:
         return importlib.import_module("maskrcnn._C"), ""
-    except ImportError as error:
-        return None, str(error)
+    except ModuleNotFoundError:
+        return None, build_report().get("failure") or "maskrcnn is not installed: pip install --no-build-isolation -e ."
+    except ImportError as error:  # built for another Python or PyTorch, say
+        return None, str(error).splitlines()[0]
 
 
 extension, extension_missing_because = _load_extension()

@@ -1,0 +1,34 @@
+// The Python module `maskrcnn._C`. Importing it registers the compiled ops (the static initialisers behind
+// STABLE_TORCH_LIBRARY_IMPL); what it offers to Python itself is only how it was built.
+
+#include <pybind11/pybind11.h>
+
+#include <string>
+
+#include "portability.h"
+
+#define MASKRCNN_TEXT(x) #x
+#define MASKRCNN_TEXT_OF(x) MASKRCNN_TEXT(x)
+
+static pybind11::dict build_information() {
+  pybind11::dict result;
+#if defined(_MSC_VER)
+  result["compiler"] = "MSVC " MASKRCNN_TEXT_OF(_MSC_VER);
+#elif defined(__clang__)
+  result["compiler"] = __VERSION__;
+#else
+  result["compiler"] = "GCC " __VERSION__;
+#endif
+  result["flags"] = MASKRCNN_BUILD_FLAGS;
+#if defined(MASKRCNN_WITH_CUDA)
+  result["cuda"] = true;
+#else
+  result["cuda"] = false;
+#endif
+  return result;
+}
+
+PYBIND11_MODULE(_C, module) {
+  module.doc() = "Compiled ops of maskrcnn, reached through torch.ops.maskrcnn once this module is imported.";
+  module.def("build_information", &build_information, "Compiler, flags, and whether the CUDA kernels are in.");
+}

@@ -1,0 +1,426 @@
+// RoIAlign over a pyramid on the CPU, forward and backward.
+//
+// The samples of a bin often fall between the same pixels, so they are first merged, for each axis, into a short list
+// of pixels with weights ("taps"). A bin is then a sum over its taps in y and its taps in x. With channels-last
+// features a tap is a whole row of channels, and the innermost loop runs over vectors of contiguous memory.
+//
+// Forward, the RoIs are divided among the threads. Backward, RoIs overlap, so the images and blocks of channels are
+// divided instead: no two threads write to one place, and the order of the sums does not depend on the threads.
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/util/BFloat16.h>
+#include <torch/headeronly/util/Half.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "pyramid_roi_align.h"
+
+namespace maskrcnn {
+namespace {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+// One level of the features, or of their gradient; strides in elements.
+template <typename F>
+struct Level {
+  F* data;
+  int64_t height, width;
+  int64_t image_stride, channel_stride, row_stride, column_stride;
+};
+
+// The taps of all bins along one axis: those of bin p are first[p] up to, not including, first[p + 1].
+template <typename T>
+struct Taps {
+  std::vector<int64_t> first;
+  std::vector<int64_t> offset;  // of the pixel from the first one of its axis, in elements
+  std::vector<T> weight;
+
+  Taps(const Pooling<T>& pooling, int64_t largest_extent) : first(pooling.output_size + 1) {
+    const bool few = pooling.sampling_ratio > 0 && pooling.sampling_ratio < largest_extent;
+    const int64_t per_bin = std::min(largest_extent, few ? 2 * pooling.sampling_ratio : largest_extent);
+    offset.resize(pooling.output_size * per_bin);
+    weight.resize(pooling.output_size * per_bin);
+  }
+
+  void set(const Axis<T>& axis, int64_t stride) {
+    int64_t count = 0;
+    for (int64_t bin = 0; bin + 1 < static_cast<int64_t>(first.size()); ++bin) {
+      first[bin] = count;
+      const T start = axis.first_sample(bin);
+      for (int64_t i = 0; i < axis.visited && start + T(i) < axis.per_bin; ++i) {
+        const Neighbours<T> pixels = neighbours(axis.position(bin, start + T(i)), axis.extent);
+        add(first[bin], count, pixels.low * stride, pixels.low_weight / axis.per_bin);
+        add(first[bin], count, pixels.high * stride, pixels.high_weight / axis.per_bin);
+      }
+    }
+    first.back() = count;
+  }
+
+ private:
+  // The samples of a bin are in order, so a pixel that was met before is one of the last two.
+  void add(int64_t bin_first, int64_t& count, int64_t pixel_offset, T pixel_weight) {
+    if (pixel_weight == T(0)) {
+      return;
+    }
+    for (int64_t i = count - 1; i >= std::max(bin_first, count - 2); --i) {
+      if (offset[i] == pixel_offset) {
+        weight[i] += pixel_weight;
+        return;
+      }
+    }
+    offset[count] = pixel_offset;
+    weight[count] = pixel_weight;
+    ++count;
+  }
+};
+
+// `channels` values of one bin, from features whose channels are contiguous.
+template <int channels, typename F, typename T>
+MASKRCNN_ALWAYS_INLINE void pool_channels(
+    const F* features, const Taps<T>& rows, const Taps<T>& columns, int64_t bin_row, int64_t bin_column, F* out) {
+  T sum[channels] = {};
+  for (int64_t y = rows.first[bin_row]; y < rows.first[bin_row + 1]; ++y) {
+    for (int64_t x = columns.first[bin_column]; x < columns.first[bin_column + 1]; ++x) {
+      const T weight = rows.weight[y] * columns.weight[x];
+      const F* pixel = features + rows.offset[y] + columns.offset[x];
+      for (int c = 0; c < channels; ++c) {
+        sum[c] += weight * static_cast<T>(pixel[c]);
+      }
+    }
+  }
+  for (int c = 0; c < channels; ++c) {
+    out[c] = static_cast<F>(sum[c]);
+  }
+}
+
+// One RoI, channels-last: out (S, S, C).
+template <typename F, typename T>
+MASKRCNN_ALWAYS_INLINE void pool_roi(
+    const F* features, const Taps<T>& rows, const Taps<T>& columns, int64_t output_size, int64_t channels, F* out) {
+  for (int64_t bin_row = 0; bin_row < output_size; ++bin_row) {
+    for (int64_t bin_column = 0; bin_column < output_size; ++bin_column, out += channels) {
+      int64_t c = 0;
+      for (; c + 64 <= channels; c += 64) {
+        pool_channels<64>(features + c, rows, columns, bin_row, bin_column, out + c);
+      }
+      for (; c + 8 <= channels; c += 8) {
+        pool_channels<8>(features + c, rows, columns, bin_row, bin_column, out + c);
+      }
+      for (; c < channels; ++c) {
+        pool_channels<1>(features + c, rows, columns, bin_row, bin_column, out + c);
+      }
+    }
+  }
+}
+
+// The reverse of `pool_roi`: bins (S, S, C) are added to the gradient of the features.
+template <typename T>
+MASKRCNN_ALWAYS_INLINE void spread_roi(
+    T* gradient, const Taps<T>& rows, const Taps<T>& columns, int64_t output_size, int64_t channels, const T* bins) {
+  for (int64_t bin_row = 0; bin_row < output_size; ++bin_row) {
+    for (int64_t bin_column = 0; bin_column < output_size; ++bin_column, bins += channels) {
+      for (int64_t y = rows.first[bin_row]; y < rows.first[bin_row + 1]; ++y) {
+        for (int64_t x = columns.first[bin_column]; x < columns.first[bin_column + 1]; ++x) {
+          const T weight = rows.weight[y] * columns.weight[x];
+          T* __restrict pixel = gradient + rows.offset[y] + columns.offset[x];
+          const T* __restrict bin = bins;
+          for (int64_t c = 0; c < channels; ++c) {
+            pixel[c] += weight * bin[c];
+          }
+        }
+      }
+    }
+  }
+}
+
+// target_clones needs functions that are no templates.
+#define MASKRCNN_POOL_CLONES(F, T)                                                                          \
+  MASKRCNN_TARGET_CLONES void pool_roi_clones(                                                              \
+      const F* features, const Taps<T>& rows, const Taps<T>& columns, int64_t output_size, int64_t channels, F* out) { \
+    pool_roi(features, rows, columns, output_size, channels, out);                                          \
+  }
+MASKRCNN_POOL_CLONES(float, float)
+MASKRCNN_POOL_CLONES(double, double)
+MASKRCNN_POOL_CLONES(c10::BFloat16, float)
+MASKRCNN_POOL_CLONES(c10::Half, float)
+#undef MASKRCNN_POOL_CLONES
+
+#define MASKRCNN_SPREAD_CLONES(T)                                                                           \
+  MASKRCNN_TARGET_CLONES void spread_roi_clones(                                                            \
+      T* gradient, const Taps<T>& rows, const Taps<T>& columns, int64_t output_size, int64_t channels, const T* bins) { \
+    spread_roi(gradient, rows, columns, output_size, channels, bins);                                       \
+  }
+MASKRCNN_SPREAD_CLONES(float)
+MASKRCNN_SPREAD_CLONES(double)
+#undef MASKRCNN_SPREAD_CLONES
+
+// One RoI in any other layout, a channel at a time; strides in elements.
+template <typename F, typename T>
+void pool_roi_strided(
+    const Level<const F>& level, const F* image, const Taps<T>& rows, const Taps<T>& columns, int64_t output_size,
+    int64_t channels, F* out, int64_t out_channel_stride, int64_t out_bin_stride) {
+  for (int64_t c = 0; c < channels; ++c) {
+    const F* features = image + c * level.channel_stride;
+    F* bin = out + c * out_channel_stride;
+    for (int64_t bin_row = 0; bin_row < output_size; ++bin_row) {
+      for (int64_t bin_column = 0; bin_column < output_size; ++bin_column, bin += out_bin_stride) {
+        T sum = 0;
+        for (int64_t y = rows.first[bin_row]; y < rows.first[bin_row + 1]; ++y) {
+          for (int64_t x = columns.first[bin_column]; x < columns.first[bin_column + 1]; ++x) {
+            sum += rows.weight[y] * columns.weight[x] * static_cast<T>(features[rows.offset[y] + columns.offset[x]]);
+          }
+        }
+        *bin = static_cast<F>(sum);
+      }
+    }
+  }
+}
+
+// The reverse of `pool_roi_strided`, for bins (S, S, C) like in `spread_roi`.
+template <typename T>
+void spread_roi_strided(
+    const Level<T>& level, T* gradient, const Taps<T>& rows, const Taps<T>& columns, int64_t output_size,
+    int64_t channels, const T* bins) {
+  for (int64_t c = 0; c < channels; ++c) {
+    T* plane = gradient + c * level.channel_stride;
+    const T* bin = bins + c;
+    for (int64_t bin_row = 0; bin_row < output_size; ++bin_row) {
+      for (int64_t bin_column = 0; bin_column < output_size; ++bin_column, bin += channels) {
+        for (int64_t y = rows.first[bin_row]; y < rows.first[bin_row + 1]; ++y) {
+          for (int64_t x = columns.first[bin_column]; x < columns.first[bin_column + 1]; ++x) {
+            plane[rows.offset[y] + columns.offset[x]] += rows.weight[y] * columns.weight[x] * *bin;
+          }
+        }
+      }
+    }
+  }
+}
+
+// What a call says about its levels and RoIs, in the form the loops need.
+template <typename F, typename T>
+struct Pyramid {
+  std::vector<Level<F>> levels;
+  std::vector<T> scales;
+  Pooling<T> pooling;
+  const T* rois;
+  int64_t largest_height = 0, largest_width = 0;
+
+  void add(const Tensor& tensor, F* data, double stride) {
+    levels.push_back(
+        {data, tensor.size(2), tensor.size(3), tensor.stride(0), tensor.stride(1), tensor.stride(2), tensor.stride(3)});
+    scales.push_back(static_cast<T>(1.0 / stride));
+    largest_height = std::max(largest_height, tensor.size(2));
+    largest_width = std::max(largest_width, tensor.size(3));
+  }
+
+  // Finds the level of an RoI and its taps there.
+  const Level<F>& locate(int64_t roi_index, Taps<T>& rows, Taps<T>& columns) const {
+    const T* roi = rois + 4 * roi_index;
+    const int64_t index = level_of_roi(roi, static_cast<int64_t>(levels.size()), pooling.finest_size);
+    const Level<F>& level = levels[index];
+    columns.set(Axis<T>(roi[0], roi[2], scales[index], level.width, pooling), level.column_stride);
+    rows.set(Axis<T>(roi[1], roi[3], scales[index], level.height, pooling), level.row_stride);
+    return level;
+  }
+};
+
+template <typename F, typename T>
+void pool_all(const Pyramid<const F, T>& pyramid, int64_t rois_per_image, Tensor& output, bool channels_last) {
+  const int64_t size = pyramid.pooling.output_size;
+  const int64_t count = output.size(0) * output.size(1), channels = output.size(2);
+  F* out = static_cast<F*>(output.mutable_data_ptr());
+
+  // All memory is allocated here: an exception inside parallel_for would lose its text.
+  const int64_t workers = std::min<int64_t>(count, torch::stable::get_num_threads());
+  std::vector<Taps<T>> rows(workers, Taps<T>(pyramid.pooling, pyramid.largest_height));
+  std::vector<Taps<T>> columns(workers, Taps<T>(pyramid.pooling, pyramid.largest_width));
+
+  torch::stable::parallel_for(0, workers, 1, [&](int64_t first, int64_t last) {
+    for (int64_t worker = first; worker < last; ++worker) {
+      for (int64_t roi = worker; roi < count; roi += workers) {  // neighbours in the list have similar costs
+        const Level<const F>& level = pyramid.locate(roi, rows[worker], columns[worker]);
+        const F* image = level.data + (roi / rois_per_image) * level.image_stride;
+        F* roi_out = out + roi * channels * size * size;
+        if (channels_last && level.channel_stride == 1) {
+          pool_roi_clones(image, rows[worker], columns[worker], size, channels, roi_out);
+        } else {
+          pool_roi_strided(
+              level, image, rows[worker], columns[worker], size, channels, roi_out, channels_last ? 1 : size * size,
+              channels_last ? channels : 1);
+        }
+      }
+    }
+  });
+}
+
+template <typename F, typename T>
+void spread_all(const Pyramid<T, T>& pyramid, const Tensor& gradient) {
+  const int64_t size = pyramid.pooling.output_size;
+  const int64_t batch = gradient.size(0), rois_per_image = gradient.size(1), channels = gradient.size(2);
+  const F* incoming = static_cast<const F*>(gradient.const_data_ptr());
+  const int64_t image_stride = gradient.stride(0), roi_stride = gradient.stride(1), channel_stride = gradient.stride(2);
+  const int64_t row_stride = gradient.stride(3), column_stride = gradient.stride(4);
+
+  // Two tasks per thread, for balance, but no block of channels smaller than a cache line.
+  const int64_t blocks_wanted = (2 * static_cast<int64_t>(torch::stable::get_num_threads()) + batch - 1) / batch;
+  const int64_t block = (channels + 16 * blocks_wanted - 1) / (16 * blocks_wanted) * 16;
+  const int64_t blocks = (channels + block - 1) / block;
+  const int64_t tasks = batch * blocks;
+  std::vector<Taps<T>> rows(tasks, Taps<T>(pyramid.pooling, pyramid.largest_height));
+  std::vector<Taps<T>> columns(tasks, Taps<T>(pyramid.pooling, pyramid.largest_width));
+  std::vector<T> all_bins(tasks * size * size * block);
+
+  torch::stable::parallel_for(0, tasks, 1, [&](int64_t first, int64_t last) {
+    for (int64_t task = first; task < last; ++task) {
+      const int64_t image = task / blocks, first_channel = task % blocks * block;
+      const int64_t width = std::min(block, channels - first_channel);
+      T* bins = all_bins.data() + task * size * size * block;
+      for (int64_t roi = 0; roi < rois_per_image; ++roi) {
+        const Level<T>& level = pyramid.locate(image * rois_per_image + roi, rows[task], columns[task]);
+        const F* source = incoming + image * image_stride + roi * roi_stride + first_channel * channel_stride;
+        for (int64_t y = 0; y < size; ++y) {
+          for (int64_t x = 0; x < size; ++x) {
+            for (int64_t c = 0; c < width; ++c) {
+              bins[(y * size + x) * width + c] =
+                  static_cast<T>(source[y * row_stride + x * column_stride + c * channel_stride]);
+            }
+          }
+        }
+        T* target = level.data + image * level.image_stride + first_channel * level.channel_stride;
+        if (level.channel_stride == 1) {
+          spread_roi_clones(target, rows[task], columns[task], size, width, bins);
+        } else {
+          spread_roi_strided(level, target, rows[task], columns[task], size, width, bins);
+        }
+      }
+    }
+  });
+}
+
+void check_rois(const Tensor& rois, ScalarType sum_type) {
+  STD_TORCH_CHECK(rois.dim() == 3 && rois.size(2) == 4, "pyramid_roi_align: rois must be (B, R, 4)");
+  STD_TORCH_CHECK(rois.is_cpu(), "pyramid_roi_align: rois must be on the CPU");
+  STD_TORCH_CHECK(
+      rois.scalar_type() == sum_type, "pyramid_roi_align: rois must be float32, or float64 with float64 features");
+}
+
+template <typename F, typename T>
+Tensor pool(
+    const std::vector<Tensor>& features, const Tensor& rois, const std::vector<double>& strides,
+    const Pooling<T>& pooling, bool channels_last) {
+  check_rois(rois, sizeof(T) == 8 ? ScalarType::Double : ScalarType::Float);
+  const Tensor contiguous_rois = torch::stable::contiguous(rois);
+  const int64_t batch = rois.size(0), count = rois.size(1), channels = features[0].size(1), size = pooling.output_size;
+  Pyramid<const F, T> pyramid{{}, {}, pooling, contiguous_rois.template const_data_ptr<T>()};
+  for (size_t i = 0; i < features.size(); ++i) {
+    const Tensor& level = features[i];
+    STD_TORCH_CHECK(
+        level.dim() == 4 && level.size(0) == batch && level.size(1) == channels && level.size(2) > 0 &&
+            level.size(3) > 0,
+        "pyramid_roi_align: features must be (B, C, H, W), equal in B and C");
+    STD_TORCH_CHECK(
+        level.is_cpu() && level.scalar_type() == features[0].scalar_type(),
+        "pyramid_roi_align: features must be on the CPU and of one dtype");
+    pyramid.add(level, static_cast<const F*>(level.const_data_ptr()), strides[i]);
+  }
+  Tensor output = channels_last ? torch::stable::new_empty(features[0], {batch, count, size, size, channels})
+                                : torch::stable::new_empty(features[0], {batch, count, channels, size, size});
+  if (channels_last) {
+    output = torch::stable::transpose(torch::stable::transpose(output, 2, 4), 3, 4);
+  }
+  if (output.numel() > 0) {
+    pool_all<F, T>(pyramid, count, output, channels_last);
+  }
+  return output;
+}
+
+Tensor pyramid_roi_align(
+    const std::vector<Tensor>& features, const Tensor& rois, int64_t output_size, const std::vector<double>& strides,
+    int64_t sampling_ratio, bool aligned, double finest_size, bool channels_last) {
+  STD_TORCH_CHECK(
+      !features.empty() && features.size() == strides.size(), "pyramid_roi_align: needs one stride for each level");
+  STD_TORCH_CHECK(output_size > 0 && sampling_ratio >= 0, "pyramid_roi_align: sizes must not be negative");
+  const Pooling<float> pooling{output_size, sampling_ratio, aligned, static_cast<float>(finest_size)};
+  switch (features[0].scalar_type()) {
+    case ScalarType::Float:
+      return pool<float>(features, rois, strides, pooling, channels_last);
+    case ScalarType::BFloat16:
+      return pool<c10::BFloat16>(features, rois, strides, pooling, channels_last);
+    case ScalarType::Half:
+      return pool<c10::Half>(features, rois, strides, pooling, channels_last);
+    default:
+      STD_TORCH_CHECK(
+          features[0].scalar_type() == ScalarType::Double, "pyramid_roi_align: features must be floating-point");
+      return pool<double>(
+          features, rois, strides, Pooling<double>{output_size, sampling_ratio, aligned, finest_size}, channels_last);
+  }
+}
+
+template <typename F, typename T>
+std::vector<Tensor> spread(
+    const Tensor& gradient, const Tensor& rois, const std::vector<int64_t>& heights,
+    const std::vector<int64_t>& widths, const std::vector<double>& strides, const Pooling<T>& pooling,
+    bool channels_last) {
+  check_rois(rois, sizeof(T) == 8 ? ScalarType::Double : ScalarType::Float);
+  const Tensor contiguous_rois = torch::stable::contiguous(rois);
+  Pyramid<T, T> pyramid{{}, {}, pooling, contiguous_rois.template const_data_ptr<T>()};
+  std::vector<Tensor> result;
+  for (size_t i = 0; i < heights.size(); ++i) {
+    STD_TORCH_CHECK(heights[i] > 0 && widths[i] > 0, "pyramid_roi_align: levels must not be empty");
+    const int64_t batch = rois.size(0), channels = gradient.size(2);
+    Tensor level = channels_last ? torch::stable::new_zeros(rois, {batch, heights[i], widths[i], channels})
+                                 : torch::stable::new_zeros(rois, {batch, channels, heights[i], widths[i]});
+    if (channels_last) {
+      level = torch::stable::transpose(torch::stable::transpose(level, 1, 3), 2, 3);
+    }
+    pyramid.add(level, level.mutable_data_ptr<T>(), strides[i]);
+    result.push_back(level);
+  }
+  if (gradient.numel() > 0) {
+    spread_all<F, T>(pyramid, gradient);
+  }
+  return result;
+}
+
+std::vector<Tensor> pyramid_roi_align_backward(
+    const Tensor& gradient, const Tensor& rois, const std::vector<int64_t>& heights,
+    const std::vector<int64_t>& widths, int64_t output_size, const std::vector<double>& strides,
+    int64_t sampling_ratio, bool aligned, double finest_size, bool channels_last) {
+  STD_TORCH_CHECK(
+      gradient.is_cpu() && gradient.dim() == 5 && gradient.size(0) == rois.size(0) &&
+          gradient.size(1) == rois.size(1) && gradient.size(3) == output_size && gradient.size(4) == output_size,
+      "pyramid_roi_align_backward: gradient must be (B, R, C, S, S), on the CPU");
+  STD_TORCH_CHECK(
+      heights.size() == strides.size() && widths.size() == strides.size(),
+      "pyramid_roi_align_backward: needs height, width and stride of each level");
+  STD_TORCH_CHECK(output_size > 0 && sampling_ratio >= 0, "pyramid_roi_align_backward: sizes must not be negative");
+  const Pooling<float> pooling{output_size, sampling_ratio, aligned, static_cast<float>(finest_size)};
+  switch (gradient.scalar_type()) {
+    case ScalarType::Float:
+      return spread<float>(gradient, rois, heights, widths, strides, pooling, channels_last);
+    case ScalarType::BFloat16:
+      return spread<c10::BFloat16>(gradient, rois, heights, widths, strides, pooling, channels_last);
+    case ScalarType::Half:
+      return spread<c10::Half>(gradient, rois, heights, widths, strides, pooling, channels_last);
+    default:
+      STD_TORCH_CHECK(
+          gradient.scalar_type() == ScalarType::Double, "pyramid_roi_align_backward: gradient must be floating-point");
+      return spread<double>(
+          gradient, rois, heights, widths, strides, Pooling<double>{output_size, sampling_ratio, aligned, finest_size},
+          channels_last);
+  }
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(maskrcnn, CPU, m) {
+  m.impl("pyramid_roi_align", TORCH_BOX(&pyramid_roi_align));
+  m.impl("pyramid_roi_align_backward", TORCH_BOX(&pyramid_roi_align_backward));
+}
+
+}  // namespace maskrcnn
