@@ -1,0 +1,35 @@
+# `make demo` and `make test` need nothing but Python >= 3.11, a C++ compiler and make; the rest they install into .venv.
+
+PYTHON ?= python3
+VENV   := .venv
+STAMP  := $(VENV)/.setup-complete
+
+.PHONY: setup demo test test-fast lint clean
+
+setup: $(STAMP)
+
+# The stamp says that everything below succeeded. It is taken away first, and an environment found without it is made
+# anew, so a half-finished installation is never built upon.
+$(STAMP): requirements.txt setup.py pyproject.toml $(shell find csrc -type f)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "maskrcnn needs Python 3.11 or later; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11 ...")'
+	@if [ -e $@ ]; then rm $@; else echo "Creating the environment $(VENV)"; $(PYTHON) -m venv --clear $(VENV); fi
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@$(VENV)/bin/python -m maskrcnn info
+	@touch $@
+
+demo: setup
+	$(VENV)/bin/python -m maskrcnn demo --out runs/demo
+
+test: setup
+	$(VENV)/bin/python -m pytest
+
+test-fast: setup
+	$(VENV)/bin/python -m pytest -m "not slow"
+
+lint: setup
+	$(VENV)/bin/ruff check .
+
+clean:
+	rm -rf $(VENV) build *.egg-info maskrcnn/_C.*.so maskrcnn/ops/build_report.json .pytest_cache .ruff_cache
+	find maskrcnn tests -type d -name __pycache__ -prune -exec rm -rf {} +
