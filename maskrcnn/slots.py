@@ -39,12 +39,10 @@ class Sampled(NamedTuple):
 def gather_rows(values: Tensor, index: Tensor) -> Tensor:
     """Rows (..., M, *rest) of values (..., N, *rest) at index (..., M), each leading entry from its own rows.
 
-    The loop it stands for: result[b, j] = values[b, index[b, j]]. Rows of nothing (N = 0) are zeros.
+    The loop it stands for: result[b, j] = values[b, index[b, j]].
     """
     leading = index.dim()
     rest = values.shape[leading:]
-    if values.shape[leading - 1] == 0:  # as in a batch without a slot for ground truths: nobody will use the rows
-        return values.new_zeros(*index.shape, *rest)
     expanded = index.reshape(*index.shape, *(1 for _ in rest)).expand(*index.shape, *rest)
     return values.gather(leading - 1, expanded)
 

@@ -37,10 +37,6 @@ def test_gather_rows_passes_gradients_to_the_rows_taken():
     assert values.grad[..., 0].tolist() == [[0.0, 2.0, 0.0], [1.0, 0.0, 1.0]]
 
 
-def test_rows_of_nothing_are_zeros():
-    assert gather_rows(torch.ones(2, 0, 4), torch.zeros(2, 3, dtype=torch.int64)).tolist() == [[[0.0] * 4] * 3] * 2
-
-
 # keep_top
 
 
