@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,11 +30,11 @@ class Found:
     image: np.ndarray
     """(H, W, 3) uint8, the picture as it was read."""
     detections: Detections
-    """B = 1: boxes, scores, labels and masks, in pixels of the picture."""
+    """B = 1: boxes, scores, labels and masks, in pixels of the picture, whatever their score."""
     texts: tuple[TextShape, ...]
     """The outlines of the texts with their scores, best first."""
     without_shape: int
-    """Detections whose mask is empty, so that they have no outline."""
+    """Detections that reach the threshold but have no outline, because their mask is empty."""
 
 
 class Detector:
@@ -51,17 +52,12 @@ class Detector:
     def __call__(
         self, picture: str | os.PathLike | Image.Image | np.ndarray, score_threshold: float | None = None
     ) -> Found:
-        """What is in a picture: a file, a Pillow image, or an array (H, W, 3) uint8 RGB.
+        """What is in a picture: a file, a Pillow image, or an array (H, W, 3) uint8 RGB with at least one pixel.
 
         score_threshold: texts with a lower score are left out; by default the one chosen for these weights.
-        Raises ValueError if the file is no picture.
+        Raises ValueError if the file is no picture, or for an array of another kind.
         """
-        if isinstance(picture, np.ndarray):
-            image, name = picture, "array"
-        elif isinstance(picture, Image.Image):
-            image, name = np.asarray(picture.convert("RGB")), "picture"
-        else:
-            image, name = read_image(picture, str(picture)), str(picture)
+        image, name = _pixels(picture)
         sample = Sample(name, image, (), np.zeros(0, np.int64), np.zeros(0, bool))
         batch = test_batch(sample, self.config.model.image, targets=False)
         with torch.inference_mode():
@@ -75,13 +71,17 @@ class Detector:
         return Found(image, detections, tuple(texts), shapes.empty)
 
 
-def load(weights: str | os.PathLike, device: str | torch.device = "cpu") -> Detector:
+def load(
+    weights: str | os.PathLike, device: str | torch.device = "cpu", settings: Sequence[str] = ()
+) -> Detector:
     """The detector of a weights file or training checkpoint, or of a name that ships with the package.
 
-    Raises ValueError if there is no such file or name, or if the file is damaged or made for another network.
+    settings: changes to the configuration in the file, such as "model.image.long_side=1280".
+    Raises ValueError if there is no such file or name, if the file is damaged, or if it does not fit the network.
     """
     path = find_weights(weights)
     state, config, _ = load_weights(path)
+    config = config.override(list(settings))
     model = MaskRCNN(config.model)
     load_into(model, state, str(path))
     return Detector(model.to(device), config)
@@ -89,10 +89,37 @@ def load(weights: str | os.PathLike, device: str | torch.device = "cpu") -> Dete
 
 def find_weights(weights: str | os.PathLike) -> Path:
     """The file that `weights` means: a path, or the name of shipped weights. Raises ValueError if there is none."""
-    path = Path(weights)
+    path, shipped = Path(weights), shipped_weights()
     if path.is_file():
         return path
-    shipped = {file.stem: file for file in sorted(SHIPPED.glob("*.safetensors"))}
     if str(weights) in shipped:
         return shipped[str(weights)]
-    raise ValueError(f"{weights}: no such file, and not one of the shipped weights: {', '.join(shipped) or 'none'}")
+    found = "a folder" if path.is_dir() else "no such file"
+    raise ValueError(f"{weights}: found {found}, expected weights or a shipped name: {', '.join(shipped) or 'none'}")
+
+
+def shipped_weights() -> dict[str, Path]:
+    """Name -> file of the weights that come with the package."""
+    return {file.stem: file for file in sorted(SHIPPED.glob("*.safetensors"))}
+
+
+def available_device() -> str:
+    """The device to use when nobody has said which."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _pixels(picture: str | os.PathLike | Image.Image | np.ndarray) -> tuple[np.ndarray, str]:
+    """(H, W, 3) uint8 and what errors call the picture."""
+    if isinstance(picture, np.ndarray):
+        if 0 in picture.shape:
+            raise ValueError(f"array: found {picture.shape}, expected at least one pixel")
+        return picture, "array"
+    if not isinstance(picture, Image.Image):
+        return read_image(picture), str(picture)
+    if picture.mode == "RGB" and not picture.has_transparency_data:
+        return np.asarray(picture), "picture"
+    # Through a file, so that transparency and 16 bits mean the same as in a file; PNG keeps both, and no orientation.
+    file = io.BytesIO()
+    keeps = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")
+    (picture if picture.mode in keeps else picture.convert("RGB")).save(file, "PNG", compress_level=0)
+    return read_image(file.getvalue(), "picture"), "picture"

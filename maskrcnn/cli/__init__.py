@@ -1,38 +1,114 @@
-"""The command line. Each command is a module with `HELP`, `add_arguments(parser)` and `run(arguments)`."""
+"""The command line. Each command is a module with `HELP`, `DETAILS`, `add_arguments(parser)` and `run(arguments)`.
+
+What is wrong with files, settings, disks or numbers is said in one line on standard error, with exit code 2. Any
+other error is one of this program: it keeps its traceback, so that it can be reported and repaired.
+"""
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import signal
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
+
+import torch
+
+from maskrcnn.training.loop import NonFiniteLoss
 
 COMMANDS = ("demo", "train", "evaluate", "predict", "score", "render", "check", "info")
 
+MISTAKE = 2
+"""Exit code after a mistake of the user's, or of a file's."""
+NOBODY_READS = 141
+"""Exit code after `... | head`: what shells say of programs that the signal of a closed pipe ended."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command. Returns 0, or 2 after a mistake of the user's, which is told in one line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m maskrcnn", description="Mask R-CNN: train, evaluate and use detectors of text and objects."
+    """Runs a command and returns its exit code: 0, MISTAKE, NOBODY_READS, or 130 after Ctrl-C.
+
+    In Python's development mode (`python -X dev -m maskrcnn ...`) every error keeps its traceback.
+    """
+    chosen = _parser().parse_args(arguments)
+    try:
+        with _warnings_in_one_line(chosen.command):
+            chosen.run(chosen)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more at its end, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOBODY_READS
+    except KeyboardInterrupt:
+        _say(chosen.command, "interrupted")
+        return 128 + signal.SIGINT
+    except (ValueError, OSError, NonFiniteLoss, MemoryError, RuntimeError) as error:
+        message = _message(error)
+        if message is None or sys.flags.dev_mode:
+            raise
+        _say(chosen.command, message)
+        return MISTAKE
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """Mistakes in the arguments are told in one line, too, instead of below the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        command = self.prog.removeprefix("python -m ")
+        self.exit(MISTAKE, f"{command}: {' '.join(message.split())} ({self.prog} --help says more)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m maskrcnn",
+        description="Mask R-CNN: train, evaluate and use detectors of text and objects.",
+        epilog="COMMAND --help says what a command takes and leaves, with examples.",
+        allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:
         module = importlib.import_module(f"maskrcnn.cli.{name}")
-        command = commands.add_parser(name, help=module.HELP, description=module.HELP)
+        command = commands.add_parser(
+            name,
+            help=module.HELP,
+            description=f"{module.HELP[0].upper()}{module.HELP[1:]}.",
+            epilog=module.DETAILS.strip(),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
         module.add_arguments(command)
         command.set_defaults(run=module.run)
-    chosen = parser.parse_args(arguments)
-    try:
-        chosen.run(chosen)
-    except BrokenPipeError:  # `... | head`: nobody reads on, which is no mistake
-        sys.stderr.close()
-        return 0
-    except (ValueError, TypeError, ArithmeticError, OSError) as error:
-        message = " ".join(str(error).split())
-        print(f"maskrcnn {chosen.command}: {message}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"maskrcnn {chosen.command}: interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
-    return 0
+    return parser
+
+
+def _message(error: Exception) -> str | None:
+    """What to tell about an error in one line; None for an error of the program."""
+    text = " ".join(str(error).split())
+    # On a processor, PyTorch reports memory that it cannot have as a plain RuntimeError.
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text:
+        return (
+            "out of memory; a smaller model.image.long_side, data.crop or training.batch_size (--set) needs less"
+            + (f": {text[:160]}" if text else "")
+        )
+    return None if isinstance(error, RuntimeError) else text or type(error).__name__
+
+
+def _say(command: str, message: str) -> None:
+    print(f"maskrcnn {command}: {message}", file=sys.stderr)
+
+
+@contextmanager
+def _warnings_in_one_line(command: str) -> Iterator[None]:
+    """Shows a warning without the line of code that gave it, which means nothing to somebody who only runs it."""
+
+    def show(message: Warning | str, *where: object) -> None:
+        _say(command, f"warning: {' '.join(str(message).split())}")
+
+    with warnings.catch_warnings():
+        if not sys.flags.dev_mode:
+            warnings.showwarning = show
+        yield

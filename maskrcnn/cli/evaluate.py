@@ -7,46 +7,59 @@ import json
 import sys
 from pathlib import Path
 
+from maskrcnn.cli.arguments import add_data, add_settings
 from maskrcnn.data.loader import Samples
 from maskrcnn.data.sources import open_data
-from maskrcnn.detector import Detector, load
+from maskrcnn.detector import available_device, load
 from maskrcnn.evaluate import Evaluation, above, evaluate_texts
 from maskrcnn.evaluation.text_scores import TextScores, match_image
 from maskrcnn.visualize import contact_sheet, draw_matches, precision_recall
 
 HELP = "score a detector on a data set, and draw its best and worst pictures"
+DETAILS = """
+Prints MMOCR's sweep (the best of its thresholds is what papers quote) and the official score at the threshold of the
+weights. What is left in the folder:
+  worst.png, best.png  pictures with what was found, missed and false
+  thresholds.png       recall and precision at each score threshold
+
+example:
+  python -m maskrcnn evaluate text_small --data data/icdar2015 --split img_901..img_1000 --json score.json
+"""
 DRAWN = 6
+"""Pictures on each of the two sheets."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `evaluate`."""
     parser.add_argument("weights", metavar="WEIGHTS", help="a file, or the name of shipped weights")
-    parser.add_argument("--data", required=True, metavar="DIR", help='folder of ICDAR2015, or the word "rendered"')
-    parser.add_argument("--split", default="test", help="train, test (default), or a range such as img_901..img_1000")
-    parser.add_argument("--out", default="runs/evaluate", metavar="DIR", help="where the pictures go")
-    parser.add_argument("--json", metavar="FILE", help="write the best score of the sweep to this file")
+    add_data(parser, split="test")
     parser.add_argument(
-        "--set", action="append", default=[], dest="settings", metavar="section.key=value", help="change a setting"
+        "--out", default="runs/evaluate", metavar="DIR", help="where the pictures go (default: runs/evaluate)"
     )
+    parser.add_argument("--json", metavar="FILE", help="write the best score of the sweep to this file")
+    add_settings(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints recall, precision and hmean at each threshold of the sweep."""
-    detector = load(arguments.weights)
-    detector = Detector(detector.model, detector.config.override(arguments.settings))
+    detector = load(arguments.weights, available_device(), arguments.settings)
     samples = open_data(arguments.data, arguments.split, detector.config)
+    # Before the work, not after it: a folder may be impossible to make.
+    out = Path(arguments.out)
+    for folder in (out, *([Path(arguments.json).parent] if arguments.json else [])):
+        folder.mkdir(parents=True, exist_ok=True)
     evaluation = evaluate_texts(detector, samples, show_progress)
+
     sweep = evaluation.sweep()
     best = max(sweep, key=lambda score: score.hmean)
+    own = evaluation.at(detector.config.text.score_threshold)
     print(score_table(sweep, best))
-
-    out = Path(arguments.out)
-    out.mkdir(parents=True, exist_ok=True)
-    draw_evaluation(evaluation, samples, best.threshold, out)
-    precision_recall([score.as_dict() for score in evaluation.curve()], out / "thresholds.png")
-    print(f"pictures: {out / 'worst.png'}, {out / 'best.png'}, {out / 'thresholds.png'}")
+    print(f"official rules at the weights' own threshold, {own.threshold:.2f}: {in_words(own)}")
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(best.as_dict(), indent=2) + "\n")
+    precision_recall(evaluation.curve(), out / "thresholds.png")
+    drawn = draw_evaluation(evaluation, samples, best.threshold, out)
+    print(f"pictures: {', '.join(str(path) for path in (*drawn, out / 'thresholds.png'))}")
 
 
 def score_table(sweep: tuple[TextScores, ...], best: TextScores) -> str:
@@ -60,25 +73,38 @@ def score_table(sweep: tuple[TextScores, ...], best: TextScores) -> str:
     return "\n".join(rows)
 
 
-def draw_evaluation(evaluation: Evaluation, samples: Samples, threshold: float, out: Path) -> None:
-    """Writes worst.png and best.png: what was found, missed and wrong at `threshold` in DRAWN pictures each."""
+def in_words(score: TextScores) -> str:
+    """A score and what it was counted from, in one line."""
+    return (
+        f"recall {score.recall:.6f}, precision {score.precision:.6f}, hmean {score.hmean:.6f} "
+        f"({score.matched} matched of {score.ground_truths} ground truths and {score.detections} detections)"
+    )
+
+
+def draw_evaluation(evaluation: Evaluation, samples: Samples, threshold: float, out: Path) -> list[Path]:
+    """Writes worst.png and best.png: what was found, missed and false at `threshold` in DRAWN pictures each.
+
+    Returns where they are; none if there was nothing to find in any picture.
+    """
     ranked = evaluation.ranked(threshold)
+    if not ranked:
+        return []
+    paths = []
     for name, chosen in (("worst.png", ranked[:DRAWN]), ("best.png", ranked[::-1][:DRAWN])):
         pictures, captions = [], []
         for index in chosen:
             image, detections = evaluation.images[index], above(evaluation.images[index], threshold)
             matches = match_image(image.ground_truths, image.ignore, detections)
-            pairs = [(truth, found) for found, truth in enumerate(matches.matched_ground_truth) if truth >= 0]
-            ignored = matches.ignored.nonzero()[0].tolist()
-            pictures.append(
-                draw_matches(samples[index].image, image.ground_truths, image.ignore, detections, pairs, ignored)
-            )
+            pictures.append(draw_matches(samples[index].image, image.ground_truths, detections, matches))
             captions.append(f"{image.name}: hmean {matches.hmean:.2f}")
-        if pictures:
-            contact_sheet(pictures, columns=2, captions=captions, cell=900).save(out / name)
+        contact_sheet(pictures, columns=2, captions=captions, cell=900).save(out / name)
+        paths.append(out / name)
+    return paths
 
 
 def show_progress(done: int, total: int) -> None:
-    """One line on the terminal that counts."""
-    if sys.stderr.isatty() or done == total:
+    """Counts on standard error: in one line on a terminal, every hundred pictures elsewhere."""
+    if sys.stderr.isatty():
         print(f"\r{done}/{total} pictures", end="\n" if done == total else "", file=sys.stderr, flush=True)
+    elif done == total or done % 100 == 0:
+        print(f"{done}/{total} pictures", file=sys.stderr, flush=True)

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 
+from maskrcnn.cli.arguments import add_settings, fraction
 from maskrcnn.data.icdar import picture_number
-from maskrcnn.detector import Detector, load
+from maskrcnn.data.images import read_image
+from maskrcnn.detector import available_device, load
 from maskrcnn.evaluation.result_files import write_submission
 from maskrcnn.visualize import draw_detections
 
 HELP = "find text in pictures"
+DETAILS = """
+What is left in the folder:
+  NAME.png        the picture with outlines and scores
+  NAME.json       {"image": ..., "texts": [{"polygon": [[x, y], ...], "score": ...}, ...]}, best first, in pixels
+  submission.zip  with --submission: what the Robust Reading Competition takes for ICDAR2015, task 4.1
+
+A picture that cannot be read is reported after the others are done, and the exit code is 2.
+
+examples:
+  python -m maskrcnn predict text_small photo.jpg --out found
+  python -m maskrcnn predict runs/first/model.safetensors data/icdar2015/ch4_test_images/*.jpg --out found --submission
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,46 +33,64 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("weights", metavar="WEIGHTS", help="a file, or the name of shipped weights")
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="picture files")
     parser.add_argument("--out", required=True, metavar="DIR", help="where the drawn pictures and results go")
-    parser.add_argument("--json", action="store_true", help="also print what was found as JSON")
-    parser.add_argument("--submission", action="store_true", help="also write submission.zip as ICDAR2015 wants it")
-    parser.add_argument("--threshold", type=float, metavar="T", help="lowest score (default: that of the weights)")
+    parser.add_argument("--json", action="store_true", help="print the JSON, one line a picture, instead of a summary")
+    parser.add_argument("--submission", action="store_true", help="also write submission.zip; quadrilaterals only")
+    parser.add_argument(
+        "--threshold", type=fraction, metavar="T", help="lowest score, 0 to 1 (default: the one chosen for the weights)"
+    )
+    add_settings(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Writes, for each picture, NAME.png with outlines and NAME.json with polygons and scores.
 
-    Raises ValueError before any work if two pictures would write the same files, or if a submission is wanted of
-    pictures without a number in their names.
+    Raises ValueError before any work if two pictures would write the same files, if one would be overwritten, or if a
+    submission is wanted of pictures without a number of their own; and in the end if pictures could not be read.
     """
-    paths = [Path(image) for image in arguments.images]
-    outputs = [path.stem for path in paths]
-    twice = sorted({stem for stem in outputs if outputs.count(stem) > 1})
-    if twice:
-        raise ValueError(f"several pictures are called {twice[0]}, which would write the same files")
-    if arguments.submission:
-        for path in paths:
-            picture_number(path.name)
-    detector = load(arguments.weights)
-    if arguments.submission:
-        text = replace(detector.config.text, shape="quadrilateral")
-        detector = Detector(detector.model, replace(detector.config, text=text))
+    paths, out = [Path(image) for image in arguments.images], Path(arguments.out)
+    _check_names(paths, out, arguments.submission)
+    shape = ["text.shape=quadrilateral"] if arguments.submission else []
+    detector = load(arguments.weights, available_device(), [*arguments.settings, *shape])
 
-    out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
-    results = {}
+    results, unreadable = {}, []
     for path in paths:
-        found = detector(path, arguments.threshold)
-        results[path.name] = found.texts
-        draw_detections(found.image, found.texts).save(out / f"{path.stem}.png")
-        texts = [{"polygon": text.polygon.round(2).tolist(), "score": round(text.score, 4)} for text in found.texts]
-        record = {"image": str(path), "texts": texts}
+        try:
+            image = read_image(path)
+        except ValueError as error:
+            unreadable.append(str(error))
+            continue
+        texts = detector(image, arguments.threshold).texts
+        results[path.name] = texts
+        draw_detections(image, texts).save(out / f"{path.stem}.png")
+        shapes = [{"polygon": text.polygon.round(2).tolist(), "score": round(text.score, 4)} for text in texts]
+        record = {"image": str(path), "texts": shapes}
         (out / f"{path.stem}.json").write_text(json.dumps(record, indent=2) + "\n")
         if arguments.json:
             print(json.dumps(record))
         else:
             print(f"{path}: {len(texts)} texts: {out / path.stem}.png")
+    if unreadable:
+        lost = "; submission.zip was not written" if arguments.submission else ""
+        raise ValueError(f"{len(unreadable)} of {len(paths)} pictures cannot be read: {'; '.join(unreadable)}{lost}")
     if arguments.submission:
         written = write_submission(out / "submission.zip", results)
         for message in written.dropped:
             print(message)
         print(f"{out / 'submission.zip'}: {written.quadrilaterals} texts in {written.files} files")
+
+
+def _check_names(paths: list[Path], out: Path, submission: bool) -> None:
+    stems = [path.stem for path in paths]
+    twice = [stem for stem in stems if stems.count(stem) > 1]
+    if twice:
+        raise ValueError(f"several pictures are called {twice[0]}, which would write the same files")
+    for path in paths:
+        drawn = out / f"{path.stem}.png"
+        if drawn.exists() and path.exists() and drawn.samefile(path):
+            raise ValueError(f"{path}: would be overwritten by its own outlines; choose another folder for --out")
+    if submission:
+        numbers = [picture_number(path.name) for path in paths]
+        twice = [number for number in numbers if numbers.count(number) > 1]
+        if twice:
+            raise ValueError(f"several pictures have the number {twice[0]}, by which a submission names its files")

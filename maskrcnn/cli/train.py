@@ -3,69 +3,85 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 import torch
 
+from maskrcnn.cli.arguments import add_data, add_settings, duration
 from maskrcnn.data.augmentation import augmentation
 from maskrcnn.data.loader import TrainingBatches, training_loader
 from maskrcnn.data.sources import open_data
-from maskrcnn.detector import find_weights
+from maskrcnn.detector import available_device, find_weights
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.recipes import RECIPES, recipe
 from maskrcnn.training.checkpoint import load_into, load_weights, save_weights
-from maskrcnn.training.loop import LOG_NAME, TrainingSummary, train
+from maskrcnn.training.loop import CHECKPOINT_NAME, LOG_NAME, train
 from maskrcnn.visualize import training_curves
 
+WEIGHTS_NAME = "model.safetensors"
+CURVES_NAME = "curves.png"
+
 HELP = "train a detector by a named recipe"
+DETAILS = f"""
+recipes: {", ".join(RECIPES)} (maskrcnn/recipes.py)
+
+What is left in the folder, all of it up to date at every checkpoint (training.checkpoint_every):
+  {WEIGHTS_NAME}  the weights, for `predict`, `evaluate` and --init
+  {CURVES_NAME}         each loss against the steps
+  {LOG_NAME}            the same as numbers, a line for each step
+  {CHECKPOINT_NAME}      what --resume needs
+
+Ctrl-C saves and stops. The same command with --resume goes on and ends, on a processor, with the same weights to the
+last bit. A GPU is used if there is one.
+
+examples:
+  python -m maskrcnn train text_small --data rendered --out runs/rendered --set training.steps=2000
+  python -m maskrcnn train text_small --data data/icdar2015 --split img_1..img_900 --out runs/first \\
+      --init runs/rendered/{WEIGHTS_NAME} --set training.seed=1 training.batch_size=4
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `train`."""
     parser.add_argument("recipe", metavar="RECIPE", help=f"one of: {', '.join(RECIPES)}")
-    parser.add_argument("--data", required=True, metavar="DIR", help='folder of ICDAR2015, or the word "rendered"')
+    add_data(parser, split="train")
     parser.add_argument("--out", required=True, metavar="DIR", help="where checkpoint, log, curves and weights go")
-    parser.add_argument("--split", default="train", help="train, test, or a range such as img_1..img_900")
     parser.add_argument("--resume", action="store_true", help="go on where the run in --out stopped")
     parser.add_argument("--init", metavar="WEIGHTS", help="start from these weights (a file or a shipped name)")
-    parser.add_argument(
-        "--set", action="append", default=[], dest="settings", metavar="section.key=value", help="change a setting"
-    )
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="save and stop after this long")
+    add_settings(parser)
+    parser.add_argument("--minutes", type=duration, default=math.inf, metavar="M", help="save and stop after this long")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Trains, and leaves weights and curves in the output folder, up to date at every checkpoint."""
     config = recipe(arguments.recipe).override(arguments.settings)
     samples = open_data(arguments.data, arguments.split, config)
-    for problem in getattr(samples, "problems", ()):
-        print(f"skipped {problem}")
     torch.manual_seed(config.training.seed)
     model = MaskRCNN(config.model)
-    if arguments.init:
+    if arguments.init and not arguments.resume:
         path = find_weights(arguments.init)
         load_into(model, load_weights(path)[0], str(path))
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(available_device())
 
     out = Path(arguments.out)
+    training = config.training
     batches = TrainingBatches(
         samples,
         augmentation(config.data),
         config.model.image,
-        batch_size=config.training.batch_size,
-        seed=config.training.seed,
+        batch_size=training.batch_size,
+        seed=training.seed,
         ignored=config.data.ignored,
     )
 
     def keep(step: int, weights: dict[str, torch.Tensor]) -> None:
-        save_weights(out / "model.safetensors", weights, config, extra={"steps": str(step)})
-        training_curves(out / LOG_NAME, out / "curves.png")
+        save_weights(out / WEIGHTS_NAME, weights, config, extra={"steps": str(step)})
+        training_curves(out / LOG_NAME, out / CURVES_NAME)
 
-    summary: TrainingSummary = train(
+    summary = train(
         model,
-        lambda start: training_loader(
-            batches, steps=config.training.steps, start=start, workers=config.training.workers
-        ),
+        lambda start: training_loader(batches, steps=training.steps, start=start, workers=training.workers),
         config,
         out,
         resume=arguments.resume,
@@ -73,5 +89,5 @@ def run(arguments: argparse.Namespace) -> None:
         stop_after_seconds=60 * arguments.minutes,
     )
     if summary.stopped_early:
-        print(f"stopped by {summary.stopped_by} after {summary.steps} steps; add --resume to go on")
-    print(f"{summary.train_seconds:.0f} s; weights: {out / 'model.safetensors'}; curves: {out / 'curves.png'}")
+        print(f"stopped by {summary.stopped_by} after {summary.steps} of {training.steps} steps; --resume goes on")
+    print(f"{summary.train_seconds:.0f} s; weights: {out / WEIGHTS_NAME}; curves: {out / CURVES_NAME}")

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from maskrcnn.config import Config
 from maskrcnn.data.icdar import ICDAR2015
 from maskrcnn.data.loader import Samples
 from maskrcnn.data.rendered_text import SCENE, RenderedText
 
 RENDERED = "rendered"
-ENOUGH = 1_000_000
-"""Rendered pictures are drawn when asked for, so a training never needs to see one twice."""
+RENDERED_COUNTS = {"train": 1_000_000, "test": 200}
+"""Pictures are drawn when asked for, so a training need never see one twice; a test must come to an end."""
 
 
 def open_data(location: str, split: str, config: Config) -> Samples:
     """The data set at `location`: a folder in the layout of ICDAR2015, or the word "rendered".
 
-    split: "train", "test", or a range of pictures (`img_1..img_900`). Rendered text resembles scenes and is a million
-    pictures of the side that the recipe crops, different ones for each split and seed.
-    Raises ValueError if there is no such data or split.
+    split: "train", "test", or a range of the training pictures (`img_1..img_900`), for files only.
+    Rendered text resembles scenes, has the size of the recipe's crops, and differs for each split and
+    `config.training.seed`. Raises ValueError if there is no such data or split.
     """
     if location != RENDERED:
         return ICDAR2015(location, split)
-    if split not in ("train", "test"):
+    if split not in RENDERED_COUNTS:
         raise ValueError(f"--split {split}: rendered text has the splits train and test")
-    return RenderedText(ENOUGH, 2 * config.training.seed + (split == "test"), SCENE)
+    crop = config.data.crop
+    settings = replace(SCENE, height=(crop, crop), width=(crop, crop)) if crop else SCENE
+    return RenderedText(RENDERED_COUNTS[split], 2 * config.training.seed + (split == "test"), settings)

@@ -1,0 +1,76 @@
+"""Arguments that several commands take, and the numbers they accept."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+
+
+def add_data(parser: argparse.ArgumentParser, split: str) -> None:
+    """`--data` and `--split`, whose default is `split`."""
+    parser.add_argument(
+        "--data", required=True, metavar="DIR", help='folder in the layout of ICDAR2015, or the word "rendered"'
+    )
+    add_split(parser, split)
+
+
+def add_split(parser: argparse.ArgumentParser, default: str) -> None:
+    """`--split`."""
+    parser.add_argument(
+        "--split",
+        default=default,
+        metavar="S",
+        help=f"train, test, or a range of the training pictures such as img_1..img_900 (default: {default})",
+    )
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """`--set`, as `arguments.settings`: a list of "section.key=value"."""
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        dest="settings",
+        metavar="section.key=value",
+        help="change settings (all are in maskrcnn/config.py); may be given several times",
+    )
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """A type for argparse: whole numbers from `least` on."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if number < least:
+            raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number, {least} or more")
+        return number
+
+    return parse
+
+
+def fraction(text: str) -> float:
+    """A type for argparse: numbers from 0 to 1."""
+    number = _number(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number from 0 to 1")
+    return number
+
+
+def duration(text: str) -> float:
+    """A type for argparse: numbers above 0."""
+    number = _number(text)
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number above 0")
+    return number
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
