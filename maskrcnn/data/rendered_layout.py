@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw
 
 from maskrcnn.data.rendered_clutter import CLUTTER_KINDS
 from maskrcnn.data.rendered_settings import RenderSettings
@@ -125,24 +124,31 @@ def plan_picture(rng: np.random.Generator, settings: RenderSettings) -> PictureP
 
 
 class _Space:
-    """Which parts of the picture are taken."""
+    """Which parts of the picture are taken, in square cells."""
 
+    CELL = 6
     MARGIN = 2.0
+    """Pixels along the border of the picture that stay free."""
 
     def __init__(self, height: int, width: int) -> None:
-        self.taken = Image.new("L", (width, height))
+        self.taken = np.zeros((height // self.CELL + 3, width // self.CELL + 3), bool)  # one cell more on each side
         self.size = np.array([width, height]) - 2 * self.MARGIN
 
-    def take(self, outline: np.ndarray) -> bool:
-        """Takes the place inside an outline (N, 2) that lies in the picture, unless part of it is taken already."""
-        corner = np.floor(outline.min(axis=0)).astype(int)
-        far = np.ceil(outline.max(axis=0)).astype(int) + 1
-        shape = Image.new("L", tuple(far - corner))
-        ImageDraw.Draw(shape).polygon((outline - corner).ravel().tolist(), fill=255, outline=255)
-        if ImageChops.multiply(shape, self.taken.crop((*corner, *far))).getbbox():
-            return False
-        self.taken.paste(255, tuple(corner), shape)
-        return True
+    def take(self, points: np.ndarray, places: np.ndarray) -> np.ndarray | None:
+        """Takes the first of some places (N, 2) where points (P, 2), 4 pixels apart or less, fall on free cells.
+
+        Returns the place, or None where all are taken. Cells around the points are taken, too: then whatever is
+        closer to the points than they are to each other stays clear of the next points.
+        """
+        cells = ((points + places[:, None]) / self.CELL).astype(np.int32) + 1
+        free = ~self.taken[cells[..., 1], cells[..., 0]].any(axis=1)
+        if not free.any():
+            return None
+        chosen = int(free.argmax())
+        for across in (-1, 0, 1):
+            for down in (-1, 0, 1):
+                self.taken[cells[chosen, :, 1] + down, cells[chosen, :, 0] + across] = True
+        return places[chosen]
 
 
 def _place_block(
@@ -175,13 +181,13 @@ def _place_block(
     low, high = TINY_HEIGHT if damage == "tiny" else settings.text_height
     smallest = low / heights.min()
     largest = min(high / heights.max(), float((space.size / extent).min()))
+    inside = surface.to_picture(_grid(sheet.image.size, step=3.3 / max(largest, smallest)))
     for _ in range(4):
         if smallest > largest:
             return None
         scale = smallest * (largest / smallest) ** (rng.random() ** (0.3 if curved else 0.5))
-        free = space.size - scale * extent
-        corners = space.MARGIN + rng.random((3, 2)) * free - scale * outline.min(axis=0)
-        shift = next((corner for corner in corners if space.take(scale * outline + corner)), None)
+        corners = space.MARGIN + rng.random((3, 2)) * (space.size - scale * extent) - scale * outline.min(axis=0)
+        shift = space.take(scale * inside, corners)
         if shift is not None:
             break
         largest = scale
@@ -282,6 +288,12 @@ def _unit_sides(points: int) -> np.ndarray:
     steps = np.linspace(0.0, 1.0, points)
     x = np.concatenate([steps, steps[::-1]])
     return np.stack([x, np.repeat([0.0, 1.0], points)], axis=1)
+
+
+def _grid(size: tuple[int, int], step: float) -> np.ndarray:
+    """(N, 2): points of a sheet (width, height) from border to border, at most `step` apart."""
+    x, y = (np.linspace(0.0, side, math.ceil(side / step) + 1) for side in size)
+    return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
 
 
 def text_height(polygons: np.ndarray) -> np.ndarray:

@@ -42,8 +42,8 @@ _CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 class Glyph:
     """One letter cropped to its ink, in pixels relative to the pen at the top of the line."""
 
-    ink: Image.Image | None
-    """Mode L; None for a space."""
+    ink: np.ndarray | None
+    """(H, W) uint8; None for a space."""
     left: int
     top: int
     advance: int
@@ -66,7 +66,9 @@ def glyph(font: str, letter: str) -> Glyph:
     ImageDraw.Draw(canvas).text((room, room), letter, fill=255, font=face)
     box = canvas.getbbox()
     advance = round(face.getlength(letter))
-    return Glyph(None, 0, 0, advance) if box is None else Glyph(canvas.crop(box), box[0] - room, box[1] - room, advance)
+    if box is None:
+        return Glyph(None, 0, 0, advance)
+    return Glyph(np.array(canvas.crop(box)), box[0] - room, box[1] - room, advance)
 
 
 def random_word(rng: np.random.Generator, longest: int = 10) -> str:
@@ -129,7 +131,7 @@ def set_sheet(
         for word in line:
             ink, rise = _ink_of(font, word, letter_gap)
             row.append((ink, x, rise))
-            x += ink.width + word_gap
+            x += ink.shape[1] + word_gap
         rows.append((row, x - word_gap))
     width = max(length for _, length in rows)
     placed = []
@@ -138,16 +140,16 @@ def set_sheet(
         left = margin + int(align * (width - length))
         highest = min(rise for _, _, rise in row)
         placed += [(ink, left + x, y + rise - highest) for ink, x, rise in row]
-        y += max(rise + ink.height for ink, _, rise in row) - highest + line_gap
-    image = Image.new("L", (width + 2 * margin, y - line_gap + margin))
+        y += max(rise + ink.shape[0] for ink, _, rise in row) - highest + line_gap
+    image = np.zeros((y - line_gap + margin, width + 2 * margin), np.uint8)
     for ink, x, y in placed:
-        image.paste(ink, (x, y))
-    boxes = np.array([(x, y, x + ink.width, y + ink.height) for ink, x, y in placed], dtype=np.float64)
-    return Sheet(image, tuple(word for line in lines for word in line), boxes)
+        image[y : y + ink.shape[0], x : x + ink.shape[1]] = ink
+    boxes = np.array([(x, y, x + ink.shape[1], y + ink.shape[0]) for ink, x, y in placed], dtype=np.float64)
+    return Sheet(Image.fromarray(image), tuple(word for line in lines for word in line), boxes)
 
 
-def _ink_of(font: str, word: str, letter_gap: int) -> tuple[Image.Image, int]:
-    """A word cropped to its ink, and how far below the top of the line the ink starts."""
+def _ink_of(font: str, word: str, letter_gap: int) -> tuple[np.ndarray, int]:
+    """A word cropped to its ink (H, W), and how far below the top of the line the ink starts."""
     placed = []
     pen = 0
     for letter in word:
@@ -159,9 +161,11 @@ def _ink_of(font: str, word: str, letter_gap: int) -> tuple[Image.Image, int]:
         raise ValueError(f"a word without ink cannot be set: {word!r}")
     left = min(x for _, x, _ in placed)
     top = min(y for _, _, y in placed)
-    right = max(x + ink.width for ink, x, _ in placed)
-    bottom = max(y + ink.height for ink, _, y in placed)
-    word_ink = Image.new("L", (right - left, bottom - top))
+    right = max(x + ink.shape[1] for ink, x, _ in placed)
+    bottom = max(y + ink.shape[0] for ink, _, y in placed)
+    word_ink = np.zeros((bottom - top, right - left), np.uint8)
     for ink, x, y in placed:
-        word_ink.paste(255, (x - left, y - top), ink)  # through itself: italic letters reach into each other's boxes
+        # Not plain assignment: italic letters reach into each other's boxes.
+        area = word_ink[y - top : y - top + ink.shape[0], x - left : x - left + ink.shape[1]]
+        np.maximum(area, ink, out=area)
     return word_ink, top
