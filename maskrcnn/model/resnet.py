@@ -42,6 +42,10 @@ class EvalBatchNorm(nn.BatchNorm2d):
     Detectors see too few images at once for statistics of their own (MMDetection's norm_eval).
     """
 
+    def __init__(self, channels: int, eps: float) -> None:
+        super().__init__(channels, eps)
+        self.train()  # or a model that nobody has put into a mode yet would use the batch's statistics
+
     def train(self, mode: bool = True) -> EvalBatchNorm:
         """Stays in evaluation mode."""
         return super().train(False)
