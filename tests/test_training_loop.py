@@ -204,6 +204,18 @@ def test_without_an_average_the_weights_themselves_are_shipped(tmp_path):
     assert same(summary.weights, model.state_dict())
 
 
+def test_the_average_follows_the_weights_of_every_step(tmp_path):
+    seen = []
+    model = StandIn()
+    model.register_forward_pre_hook(lambda module, inputs: seen.append(module.box.weight.detach().clone()))
+    summary, _ = run(tmp_path, model=model)
+    expected = seen[0]
+    for step, weight in enumerate([*seen[1:], model.box.weight.detach()]):
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * weight
+    torch.testing.assert_close(summary.weights["box.weight"], expected)
+
+
 def test_seconds_count_the_wait_for_data_and_not_the_end(tmp_path):
     loaded = list(run_batches(3))
 
