@@ -118,8 +118,11 @@ def _pixels(picture: str | os.PathLike | Image.Image | np.ndarray) -> tuple[np.n
         return read_image(picture), str(picture)
     if picture.mode == "RGB" and not picture.has_transparency_data:
         return np.asarray(picture), "picture"
-    # Through a file, so that transparency and 16 bits mean the same as in a file; PNG keeps both, and no orientation.
+    # Through a file, so that transparency and more than 8 bits mean the same as in a file.
     file = io.BytesIO()
-    keeps = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")
-    (picture if picture.mode in keeps else picture.convert("RGB")).save(file, "PNG", compress_level=0)
+    if picture.mode in ("I", "F"):
+        picture.save(file, "TIFF")
+    else:
+        keeps = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")
+        (picture if picture.mode in keeps else picture.convert("RGB")).save(file, "PNG", compress_level=0)
     return read_image(file.getvalue(), "picture"), "picture"

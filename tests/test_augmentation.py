@@ -1,0 +1,159 @@
+"""What training does to each picture: each change by itself, all of them together, how often, and on odd pictures."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from maskrcnn.config import DataConfig
+from maskrcnn.data import transforms
+from maskrcnn.data.augmentation import augmentation
+from maskrcnn.structures import Sample
+
+NOTHING = DataConfig(crop=0, flip_probability=0.0, rotation_degrees=0.0, colour_probability=0.0)
+WORD = np.array([[30.0, 20.0], [90.0, 24.0], [88.0, 44.0], [28.0, 40.0]])
+SMUDGE = np.array([[20.0, 60.0], [50.0, 60.0], [50.0, 70.0], [20.0, 70.0]])
+
+
+def sample(height: int = 80, width: int = 120) -> Sample:
+    """A white word and a grey don't-care word on black."""
+    image = Image.new("RGB", (width, height))
+    for polygon, colour in ((WORD, "white"), (SMUDGE, (90, 90, 90))):
+        # Pillow draws through pixel centres; half a pixel makes them continuous coordinates.
+        ImageDraw.Draw(image).polygon([tuple(point - 0.5) for point in polygon], fill=colour)
+    return Sample("drawn", np.array(image), (WORD, SMUDGE), np.ones(2, np.int64), np.array([False, True]))
+
+
+def changed(data: DataConfig, seed: int = 0, before: Sample | None = None) -> Sample:
+    return augmentation(data)(sample() if before is None else before, np.random.default_rng(seed))
+
+
+def same(first: Sample, second: Sample) -> bool:
+    polygons = zip(first.polygons, second.polygons, strict=True)
+    return np.array_equal(first.image, second.image) and all(np.array_equal(*pair) for pair in polygons)
+
+
+# Each change by itself
+
+
+def test_nothing_is_asked_for_and_nothing_happens():
+    assert same(changed(NOTHING), sample())
+
+
+def test_flip():
+    assert same(changed(replace(NOTHING, flip_probability=1.0)), transforms.flip_horizontal(sample()))
+
+
+def test_rotation_draws_an_angle_within_its_range():
+    angles = []
+    for seed in range(60):
+        turned = changed(replace(NOTHING, rotation_degrees=10.0), seed)
+        along = turned.polygons[0][1] - turned.polygons[0][0]
+        angles.append(np.degrees(np.arctan2(4, 60) - np.arctan2(along[1], along[0])))
+    assert -10 <= min(angles) < -8 and 8 < max(angles) <= 10
+    assert abs(np.mean(angles)) < 2.5  # of 60 uniform draws the mean has a standard deviation of 0.75
+
+
+def test_crop_has_the_side_that_is_asked_for_and_the_word_in_it():
+    data = replace(NOTHING, crop=64, around_object_probability=1.0, scale_range=(0.5, 0.5), aspect_range=(1.0, 1.0))
+    cut = changed(data)
+    assert cut.image.shape == (64, 64, 3)
+    # 80 x 120 pixels at half their size fit into the window as a whole.
+    moved = cut.polygons[0] - 0.5 * WORD
+    assert np.allclose(moved, moved[0])
+
+
+def test_what_a_crop_cuts_becomes_dont_care_below_the_visible_fraction():
+    data = replace(NOTHING, crop=16, around_object_probability=0.0, scale_range=(1.0, 1.0), aspect_range=(1.0, 1.0))
+    for fraction, expected in ((0.0, {False}), (1.0, {True})):
+        found = set()
+        for seed in range(40):
+            cut = changed(replace(data, minimum_visible_fraction=fraction), seed)
+            legible = [i for i, polygon in enumerate(cut.polygons) if cut.image[polygon_pixel(polygon)].min() > 150]
+            found |= {bool(cut.ignore[index]) for index in legible}
+        assert found == expected
+
+
+def polygon_pixel(polygon: np.ndarray) -> tuple[int, int]:
+    x, y = polygon.mean(axis=0).astype(int)
+    return int(y), int(x)
+
+
+def test_colour_changes_pixels_only():
+    jittered = changed(replace(NOTHING, colour_probability=1.0))
+    assert not np.array_equal(jittered.image, sample().image)
+    assert same(replace(jittered, image=sample().image), sample())
+
+
+def test_ignored_regions_are_painted_over_only_when_asked_for():
+    painted = changed(replace(NOTHING, ignored="paint"))
+    assert painted.image[62:68, 25:45].max() < 60 and painted.image[65, 35].max() != sample().image[65, 35].max()
+    assert [polygon.tolist() for polygon in painted.polygons] == [WORD.tolist()]
+    for ignored in ("ignore", "background"):
+        assert same(changed(replace(NOTHING, ignored=ignored)), sample())
+
+
+# All of them together
+
+EVERYTHING = DataConfig(
+    crop=96,
+    scale_range=(0.7, 1.5),
+    aspect_range=(0.8, 1.25),
+    around_object_probability=1.0,
+    flip_probability=0.5,
+    rotation_degrees=20.0,
+    colour_probability=0.0,
+)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_word_stays_on_its_pixels(seed):
+    result = changed(EVERYTHING, seed)
+    drawn = Image.new("L", (96, 96))
+    for polygon, ignored in zip(result.polygons, result.ignore, strict=True):
+        if not ignored:
+            ImageDraw.Draw(drawn).polygon([tuple(point - 0.5) for point in polygon], fill=255)
+    expected, white = np.array(drawn) > 0, result.image.min(axis=2) > 127
+    # The padding is grey, and so is the don't-care word; only the word is white.
+    assert expected.any()
+    assert (expected & white).sum() / (expected | white).sum() > 0.85
+
+
+def test_the_generator_is_all_the_randomness_there_is():
+    data = replace(EVERYTHING, colour_probability=0.5, ignored="paint")
+    np.random.seed(1)  # noqa: NPY002 (the point is that the old global generator plays no part)
+    first = [changed(data, seed) for seed in range(5)]
+    np.random.seed(2)  # noqa: NPY002
+    again = [changed(data, seed) for seed in range(5)]
+    assert all(same(*pair) for pair in zip(first, again, strict=True))
+    assert not any(np.array_equal(first[0].image, other.image) for other in first[1:])
+
+
+def test_the_sample_that_is_handed_in_stays_as_it_was():
+    before = sample()
+    changed(replace(EVERYTHING, colour_probability=1.0, ignored="paint"), before=before)
+    assert same(before, sample())
+
+
+# How often
+
+
+@pytest.mark.parametrize("name", ["flip_probability", "colour_probability"])
+def test_a_probability_is_met(name):
+    data = replace(NOTHING, **{name: 0.3})
+    hits = sum(not np.array_equal(changed(data, seed).image, sample().image) for seed in range(300))
+    # 300 draws: 90 expected, standard deviation 8.
+    assert 58 < hits < 122
+
+
+# Odd pictures
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (7, 5)])
+def test_tiny_pictures_without_words(size):
+    empty = Sample("empty", np.full((*size, 3), 200, np.uint8), (), np.zeros(0, np.int64), np.zeros(0, bool))
+    data = replace(EVERYTHING, colour_probability=1.0, ignored="paint")
+    for seed in range(4):
+        result = changed(data, seed, empty)
+        assert result.image.shape == (96, 96, 3) and not result.polygons
