@@ -131,7 +131,9 @@ class _Space:
     """Pixels along the border of the picture that stay free."""
 
     def __init__(self, height: int, width: int) -> None:
-        self.taken = np.zeros((height // self.CELL + 3, width // self.CELL + 3), bool)  # one cell more on each side
+        # Row by row in one array, with one cell more on each side.
+        self.row = width // self.CELL + 3
+        self.taken = np.zeros((height // self.CELL + 3) * self.row, bool)
         self.size = np.array([width, height]) - 2 * self.MARGIN
 
     def take(self, points: np.ndarray, places: np.ndarray) -> np.ndarray | None:
@@ -140,14 +142,15 @@ class _Space:
         Returns the place, or None where all are taken. Cells around the points are taken, too: then whatever is
         closer to the points than they are to each other stays clear of the next points.
         """
-        cells = ((points + places[:, None]) / self.CELL).astype(np.int32) + 1
-        free = ~self.taken[cells[..., 1], cells[..., 0]].any(axis=1)
+        x, y = (((points[:, i] + places[:, i, None]) / self.CELL).astype(np.int32) + 1 for i in (0, 1))
+        cells = y * self.row + x
+        free = ~self.taken[cells].any(axis=1)
         if not free.any():
             return None
         chosen = int(free.argmax())
-        for across in (-1, 0, 1):
-            for down in (-1, 0, 1):
-                self.taken[cells[chosen, :, 1] + down, cells[chosen, :, 0] + across] = True
+        for down in (-self.row, 0, self.row):
+            for across in (-1, 0, 1):
+                self.taken[cells[chosen] + (down + across)] = True
         return places[chosen]
 
 

@@ -31,18 +31,24 @@ class RenderedText:
     def __init__(self, count: int, seed: int, settings: RenderSettings = DEMO) -> None:
         if count < 0 or seed < 0:
             raise ValueError(f"count and seed: expected 0 or more, found {count}, {seed}")
+        self.count = count
         self.seed = seed
         self.settings = settings
-        self.names = [f"rendered_{index:06}.png" for index in range(count)]
 
     def __len__(self) -> int:
-        return len(self.names)
+        return self.count
+
+    @property
+    def names(self) -> list[str]:
+        """The name of every picture."""
+        return [_name(index) for index in range(self.count)]
 
     def __getitem__(self, index: int) -> Sample:
+        """The sample, drawn afresh: the same each time. Raises IndexError beyond the last picture."""
         rng, plan = self._start(index)
         texts = plan.texts
         return Sample(
-            name=self.names[index],
+            name=_name(index),
             image=draw_picture(rng, plan),
             polygons=tuple(text.polygon for text in texts),
             labels=np.ones(len(texts), np.int64),
@@ -56,10 +62,14 @@ class RenderedText:
         return self._start(index)[1]
 
     def _start(self, index: int) -> tuple[np.random.Generator, PicturePlan]:
-        if not 0 <= index < len(self):
-            raise IndexError(f"picture {index} of {len(self)}")
+        if not 0 <= index < self.count:
+            raise IndexError(f"found picture {index}, expected 0 to {self.count - 1}")
         rng = np.random.default_rng([self.seed, index])
         return rng, plan_picture(rng, self.settings)
+
+
+def _name(index: int) -> str:
+    return f"rendered_{index:06}.png"
 
 
 def draw_picture(rng: np.random.Generator, plan: PicturePlan) -> np.ndarray:
