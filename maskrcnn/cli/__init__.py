@@ -33,7 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     In Python's development mode (`python -X dev -m maskrcnn ...`) every error keeps its traceback.
     """
-    chosen = _parser().parse_args(arguments)
+    chosen, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        chosen.refuse(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         with _warnings_in_one_line(chosen.command):
             chosen.run(chosen)
@@ -81,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, refuse=command.error)
     return parser
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from maskrcnn.cli.arguments import whole_number
+from maskrcnn.data.icdar_writer import write_icdar2015
 from maskrcnn.data.rendered_text import SCENE, RenderedText
 
 HELP = "write rendered text in the files of a public data set"
@@ -35,8 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Draws pictures of the size of ICDAR2015's, without curved text, of which its quadrilaterals know nothing."""
-    from maskrcnn.data.icdar_writer import write_icdar2015
-
     settings = replace(SCENE, height=(720, 720), width=(1280, 1280), curved_fraction=0.0)
     training = RenderedText(arguments.count, 2 * arguments.seed, settings)
     test = RenderedText(max(1, arguments.count // 2), 2 * arguments.seed + 1, settings)
