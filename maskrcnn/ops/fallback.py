@@ -86,7 +86,7 @@ def pyramid_roi_align_backward(
     """
     sizes = list(zip(heights, widths, strict=True))
     batch, channels = rois.shape[0], gradient.shape[2]
-    bins = gradient.permute(0, 1, 3, 4, 2).reshape(-1, channels).to(rois.dtype)
+    bins = gradient.permute(0, 1, 3, 4, 2).flatten(0, 3).to(rois.dtype)
     pixels = bins.new_zeros((batch * sum(height * width for height, width in sizes), channels))
     first = 0
     for matrix in _pooling_matrices(rois, sizes, output_size, strides, sampling_ratio, aligned, finest_size):
@@ -125,13 +125,11 @@ def _pooling_matrices(
     first_pixel = level_starts + image * heights * widths
     pixel_count = int(level_ends[-1])
 
-    finite = rois.isfinite().all(dim=-1)
-    scaled = torch.where(finite[:, None], rois, 0) / torch.tensor(strides, device=device, dtype=dtype)[level, None]
-    start = scaled[:, :2] - (0.5 if aligned else 0.0)
-    size = (scaled[:, 2:] - scaled[:, :2]).clamp(min=0.0 if aligned else 1.0)
-    column, weight_x, taps_x = _axis_weights(start[:, 0], size[:, 0], widths, output_size, sampling_ratio)
-    row, weight_y, taps_y = _axis_weights(start[:, 1], size[:, 1], heights, output_size, sampling_ratio)
-    weight_y = weight_y * finite[:, None, None]
+    scale = torch.tensor([1.0 / stride for stride in strides], device=device, dtype=dtype)[level]
+    column, weight_x, taps_x = _axis_weights(
+        rois[:, 0], rois[:, 2], scale, widths, output_size, sampling_ratio, aligned
+    )
+    row, weight_y, taps_y = _axis_weights(rois[:, 1], rois[:, 3], scale, heights, output_size, sampling_ratio, aligned)
 
     # A bin's entries are its taps in y times its taps in x. Their number differs from RoI to RoI, so they are laid out
     # one after the other, and each is told which bin and which pair of taps it belongs to.
@@ -147,9 +145,9 @@ def _pooling_matrices(
         tap_y, tap_x = entry // taps_x[roi], entry % taps_x[roi]
         pixel = first_pixel[roi] + row[roi, bin_row, tap_y] * widths[roi] + column[roi, bin_column, tap_x]
         weight = weight_y[roi, bin_row, tap_y] * weight_x[roi, bin_column, tap_x]
-        yield torch.sparse_coo_tensor(
-            torch.stack((bin_, pixel)), weight, (len(entries), pixel_count), check_invariants=False
-        )
+        used = weight != 0  # a pixel that is not read must not turn the sum into NaN by being infinite
+        indices = torch.stack((bin_[used], pixel[used]))
+        yield torch.sparse_coo_tensor(indices, weight[used], (len(entries), pixel_count), check_invariants=False)
 
 
 def _levels(rois: Tensor, level_count: int, finest_size: float) -> Tensor:
@@ -163,33 +161,35 @@ def _levels(rois: Tensor, level_count: int, finest_size: float) -> Tensor:
 
 
 def _axis_weights(
-    start: Tensor, size: Tensor, extent: Tensor, output_size: int, sampling_ratio: int
+    low: Tensor, high: Tensor, scale: Tensor, extent: Tensor, output_size: int, sampling_ratio: int, aligned: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Along one axis, the pixels that each bin reads and their weights, (N, S, T) each, two taps for every sample.
 
-    Of the T taps only the first (N,) of the third result are in use.
+    Of the T taps only the first (N,) of the third result are in use. All arguments are (N,), one value per RoI.
     """
-    bin_size = size / output_size
-    per_bin = torch.full_like(size, sampling_ratio) if sampling_ratio > 0 else bin_size.ceil()
-    bin_start = start[:, None] + torch.arange(output_size, device=size.device, dtype=size.dtype) * bin_size[:, None]
+    bin_size = ((high - low) * scale).clamp(min=0.0 if aligned else 1.0) / output_size
+    per_bin = torch.full_like(bin_size, sampling_ratio) if sampling_ratio > 0 else bin_size.ceil()
+    finite = low.isfinite() & high.isfinite() & bin_size.isfinite()
+    per_bin, bin_size = torch.where(finite, per_bin, 0), torch.where(finite, bin_size, 0)
     spacing = bin_size / per_bin.clamp(min=1)
+    start = torch.where(finite, low * scale - (0.5 if aligned else 0.0), 0)
+    bin_start = start[:, None] + torch.arange(output_size, device=low.device, dtype=low.dtype) * bin_size[:, None]
 
-    first, visited = torch.zeros_like(bin_start), per_bin
-    if sampling_ratio == 0:  # of a huge RoI visit only those samples that can lie inside the feature map
-        before = ((-1 - bin_start) / spacing[:, None]).nan_to_num(0.0, 0.0, 0.0).floor() - 1
-        first = torch.minimum(before.clamp(min=0), per_bin[:, None])
-        visited = torch.minimum(per_bin, ((extent + 1) / spacing).ceil() + 3)
-    most = int(visited.max()) if len(size) > 0 else 0
-    sample = first[..., None] + torch.arange(most, device=size.device, dtype=size.dtype)
+    # An RoI can have billions of samples, but only so many fit into the level (and a few more, for rounding).
+    visited = torch.minimum(per_bin, ((extent + 1) / spacing).ceil() + 3)
+    before = ((-1 - bin_start) / spacing[:, None]).floor() - 1
+    first = torch.where(before > 0, torch.minimum(before, per_bin[:, None]), 0)
+    most = int(visited.max()) if len(low) > 0 else 0
+    sample = first[..., None] + torch.arange(most, device=low.device, dtype=low.dtype)
     position = bin_start[..., None] + (sample + 0.5) * spacing[:, None, None]
 
     extent = extent[:, None, None]
     inside = (position >= -1) & (position <= extent) & (sample < per_bin[:, None, None])
     position = torch.where(inside, position, 0).clamp(min=0)
-    low = torch.minimum(position.floor().to(torch.int64), extent - 1)
-    high = torch.minimum(low + 1, extent - 1)
-    fraction = torch.where(low < extent - 1, position - low, 0)
+    before_end = position.to(torch.int64).clamp(max=extent - 1)
+    after = (before_end + 1).clamp(max=extent - 1)
+    fraction = torch.where(before_end < extent - 1, position - before_end, 0)
     share = inside / per_bin.clamp(min=1)[:, None, None]
-    pixels = torch.stack((low, high), dim=-1).flatten(2)
+    pixels = torch.stack((before_end, after), dim=-1).flatten(2)
     weights = torch.stack(((1 - fraction) * share, fraction * share), dim=-1).flatten(2)
     return pixels, weights, 2 * visited.to(torch.int64)
