@@ -66,7 +66,7 @@ def run_demo(out: Path, seed: int = 0) -> dict[str, float | int]:
     score = evaluation.at(threshold)
 
     save_weights(out / "model.safetensors", model.state_dict(), config, extra={"steps": str(config.training.steps)})
-    precision_recall([point.as_dict() for point in evaluation.curve()], out / "thresholds.png")
+    precision_recall(evaluation.curve(), out / "thresholds.png")
     sheet = draw_sheet(detector, held_out, ON_THE_SHEET)
     sheet.save(out / "held_out.png")
     metrics = {
