@@ -1,0 +1,548 @@
+"""One-line bugs that detectors really have had, and the test that catches each: what a test suite is worth.
+
+Each replaces one piece of the source of one function. `tests/test_planted_bugs.py` plants them one by one and runs the
+test: it must fail with the bug, and pass without.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FunctionType
+from typing import Any
+
+
+@dataclass(frozen=True)
+class PlantedBug:
+    """A function, what is written there, what is written there instead, and the test that fails then."""
+
+    name: str
+    function: str
+    """"package.module:function" or "package.module:Class.method"."""
+    right: str
+    wrong: str
+    caught_by: str
+    """"test_module:test_function"."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Of the test, where it has any."""
+
+
+def resolve(path: str) -> Callable:
+    """The object that "module:name" or "module:Class.name" stands for."""
+    module, _, names = path.partition(":")
+    found = importlib.import_module(module)
+    for name in names.split("."):
+        found = getattr(found, name)
+    return found
+
+
+@contextmanager
+def planted(bug: PlantedBug) -> Iterator[None]:
+    """Inside, the function has the bug, however it was imported: its code is exchanged, not its name."""
+    function = resolve(bug.function)
+    if not isinstance(function, FunctionType):
+        raise TypeError(f"{bug.function} is no plain function")
+    source = textwrap.dedent(inspect.getsource(function))
+    if source.count(bug.right) != 1:
+        raise ValueError(f"{bug.function}: found {bug.right!r} {source.count(bug.right)} times, expected once")
+    code = compile(source.replace(bug.right, bug.wrong), f"<{bug.name}>", "exec")
+    namespace = dict(function.__globals__)
+    exec(code, namespace)
+    healthy = function.__code__
+    function.__code__ = namespace[function.__name__].__code__
+    try:
+        yield
+    finally:
+        function.__code__ = healthy
+
+
+BOXES, MATCHING, LOSSES = "maskrcnn.boxes", "maskrcnn.targets.matching", "maskrcnn.targets.losses"
+MASK_TARGETS, SLOTS, ANCHORS = "maskrcnn.targets.mask_targets", "maskrcnn.slots", "maskrcnn.model.anchors"
+PROPOSALS, DETECTIONS, PASTE = "maskrcnn.model.rpn:RPN.propose", "maskrcnn.model.detections", "maskrcnn.model.paste"
+
+BUGS = (
+    # Boxes.
+    PlantedBug(
+        "one pixel added to every width and height",
+        f"{BOXES}:area",
+        "boxes[..., 2:] - boxes[..., :2]",
+        "boxes[..., 2:] - boxes[..., :2] + 1",
+        "test_boxes:test_area_is_width_times_height_and_0_for_swapped_corners",
+    ),
+    PlantedBug(
+        "width squared for an area",
+        f"{BOXES}:area",
+        "sides[..., 0] * sides[..., 1]",
+        "sides[..., 0] * sides[..., 0]",
+        "test_boxes:test_width_and_height_are_not_swapped",
+    ),
+    PlantedBug(
+        "two negative sides make a positive intersection",
+        f"{BOXES}:intersection",
+        "width.clamp_(min=0) * height.clamp_(min=0)",
+        "width * height",
+        "test_boxes:test_boxes_that_touch_do_not_overlap",
+    ),
+    PlantedBug(
+        "a union that counts the intersection twice",
+        f"{BOXES}:iou",
+        " - shared",
+        "",
+        "test_boxes:test_two_unit_squares_offset_by_half_have_iou_one_third",
+    ),
+    PlantedBug(
+        "IoU that divides by the smaller box",
+        f"{BOXES}:iou",
+        "union = area(boxes)[..., :, None] + area(others)[..., None, :] - shared",
+        "union = torch.minimum(area(boxes)[..., :, None], area(others)[..., None, :])",
+        "test_boxes:test_a_detection_inside_a_crowd_overlaps_it_by_a_quarter_but_lies_in_it_whole",
+    ),
+    PlantedBug(
+        "0 / 0",
+        f"{BOXES}:iou",
+        ".clamp(min=torch.finfo(union.dtype).tiny)",
+        "",
+        "test_boxes:test_boxes_without_area_have_iou_0_and_not_nan",
+    ),
+    PlantedBug(
+        "a union that is never below a millionth",
+        f"{BOXES}:iou",
+        "torch.finfo(union.dtype).tiny",
+        "1e-6",
+        "test_boxes:test_very_small_boxes_keep_their_iou",
+    ),
+    PlantedBug(
+        "x cut at the height",
+        f"{BOXES}:clip",
+        "(width, height, width, height)",
+        "(height, width, height, width)",
+        "test_boxes:test_clip_cuts_x_at_the_width_and_y_at_the_height",
+    ),
+    PlantedBug(
+        "boxes cut one pixel before the edge",
+        f"{BOXES}:clip",
+        "torch.minimum(boxes.clamp(min=0), limits)",
+        "torch.minimum(boxes.clamp(min=0), limits - 1)",
+        "test_boxes:test_clip_uses_the_size_of_each_image",
+    ),
+    PlantedBug(
+        "weights that divide where they should multiply",
+        f"{BOXES}:encode",
+        "* _weights(weights, references)",
+        "/ _weights(weights, references)",
+        "test_boxes:test_weights_multiply_each_delta",
+    ),
+    PlantedBug(
+        "shifts in units of the box instead of the reference",
+        f"{BOXES}:encode",
+        "(centre - reference_centre) / reference_size",
+        "(centre - reference_centre) / size",
+        "test_boxes:test_encode_by_hand",
+    ),
+    PlantedBug(
+        "an infinity from padding",
+        f"{BOXES}:encode",
+        "(size.clamp(min=tiny) / reference_size)",
+        "(size / reference_size)",
+        "test_boxes:test_padding_gives_finite_deltas",
+    ),
+    PlantedBug(
+        "exp of a wild prediction",
+        f"{BOXES}:decode",
+        ", max=LARGEST_LOG_SCALE",
+        "",
+        "test_boxes:test_decode_clamps_growth_at_62_and_a_half",
+    ),
+    PlantedBug(
+        "shrinking never clamped",
+        f"{BOXES}:decode",
+        "-LARGEST_LOG_SCALE if clamp_both_sides else None",
+        "None",
+        "test_boxes:test_decode_clamps_shrinking_only_when_asked",
+    ),
+    PlantedBug(
+        "the shift starts from the corner",
+        f"{BOXES}:_centre_and_size",
+        "boxes[..., :2] + size / 2",
+        "boxes[..., :2]",
+        "test_boxes:test_decode_example_of_the_mmdetection_documentation",
+    ),
+    # Slots.
+    PlantedBug(
+        "padding that counts as a candidate",
+        f"{SLOTS}:keep_top",
+        "best > NOT_A_CANDIDATE",
+        "best >= NOT_A_CANDIDATE",
+        "test_slots:test_keep_top_is_sorted_and_leaves_out_what_is_no_candidate",
+    ),
+    PlantedBug(
+        "the worst scores first",
+        f"{SLOTS}:keep_top",
+        "scores.topk(available, dim=-1)",
+        "scores.topk(available, dim=-1, largest=False)",
+        "test_slots:test_keep_top_equals_sorting_each_image",
+    ),
+    PlantedBug(
+        "negatives that start behind as many as there are positives",
+        f"{SLOTS}:sample_by_priority",
+        "most_positives + slot - positives",
+        "most_positives + slot",
+        "test_slots:test_positives_come_first_and_negatives_fill_what_they_leave",
+    ),
+    PlantedBug(
+        "a sample with as many positives as there are",
+        "maskrcnn.targets.sampling:_sample",
+        "int(total * positive_fraction)",
+        "total",
+        "test_sampling:test_512_rois_at_most_a_quarter_of_them_positive",
+    ),
+    PlantedBug(
+        "the easiest examples for the hardest",
+        "maskrcnn.targets.sampling:sample_hardest",
+        "_sample(label, loss,",
+        "_sample(label, -loss,",
+        "test_sampling:test_the_hardest_positives_and_negatives_are_taken_whatever_their_ratio_of_losses",
+    ),
+    PlantedBug(
+        "a random sample that always begins at the first anchors",
+        "maskrcnn.targets.sampling:sample_randomly",
+        "torch.rand(label.shape, device=label.device)",
+        "-torch.arange(label.shape[-1]).expand(label.shape).float()",
+        "test_sampling:test_random_sampling_is_uniform",
+    ),
+    # Matching.
+    PlantedBug(
+        "> for >= at the upper threshold",
+        f"{MATCHING}:match",
+        "best.iou >= positive_iou",
+        "best.iou > positive_iou",
+        "test_matching:test_an_iou_equal_to_a_threshold_belongs_above_it",
+    ),
+    PlantedBug(
+        "<= for < at the lower threshold",
+        f"{MATCHING}:match",
+        "best.iou < negative_iou",
+        "best.iou <= negative_iou",
+        "test_matching:test_an_iou_equal_to_a_threshold_belongs_above_it",
+    ),
+    PlantedBug(
+        "> for >= at the floor of forced matches",
+        f"{MATCHING}:best_matches",
+        "(best_of_ground_truth >= floor)",
+        "(best_of_ground_truth > floor)",
+        "test_matching:test_forced_needs_the_floor_and_the_floor_itself_is_enough",
+    ),
+    PlantedBug(
+        "the first ground truth wins a forced match",
+        f"{MATCHING}:best_matches",
+        "torch.where(ties, slots, -1).amax(dim=-2)",
+        "torch.where(ties.any(dim=-2), ties.long().argmax(dim=-2), -1)",
+        "test_matching:test_forced_lets_the_last_ground_truth_win_even_over_a_better_overlap",
+    ),
+    PlantedBug(
+        "the two low-quality rules confused",
+        f"{MATCHING}:match",
+        'if low_quality == "forced":\n        ground_truth',
+        'if low_quality != "none":\n        ground_truth',
+        "test_matching:test_own_best_gives_the_best_box_of_a_ground_truth_to_whichever_it_overlaps_most",
+    ),
+    PlantedBug(
+        "a floor for own_best, which has none",
+        f"{MATCHING}:match",
+        'if low_quality == "forced" else 0.0',
+        'if low_quality == "forced" else 1e-6',
+        "test_matching:test_own_best_trap_a_ground_truth_that_touches_no_box_makes_every_box_positive",
+    ),
+    PlantedBug(
+        "empty slots that attract boxes",
+        f"{MATCHING}:best_matches",
+        "ground_truths_valid[..., :, None] & boxes_valid[..., None, :]",
+        "ground_truths_valid[..., :, None] | boxes_valid[..., None, :]",
+        "test_matching:test_padded_ground_truths_attract_nothing",
+        {"low_quality": "none"},
+    ),
+    PlantedBug(
+        "padded boxes that become examples of background",
+        f"{MATCHING}:match",
+        "label.masked_fill(~boxes_valid, IGNORED)",
+        "label",
+        "test_matching:test_padded_boxes_are_ignored_even_where_they_overlap",
+    ),
+    PlantedBug(
+        "don't-care regions measured by IoU",
+        f"{MATCHING}:ignore_overlapping",
+        "0.5 * box_functions.area(boxes)[..., None, :]",
+        "0.5 * (box_functions.area(boxes)[..., None, :] + box_functions.area(regions)[..., :, None] - shared)",
+        "test_matching:test_a_small_box_in_a_large_region_is_ignored_and_a_large_box_around_a_small_region_is_not",
+    ),
+    PlantedBug(
+        "positives lost in don't-care regions",
+        f"{MATCHING}:ignore_overlapping",
+        "covered & (label == NEGATIVE)",
+        "covered",
+        "test_matching:test_positives_in_a_region_stay_positive_and_empty_slots_are_no_regions",
+    ),
+    # Losses.
+    PlantedBug(
+        "a box loss divided by the positives",
+        f"{LOSSES}:box_loss",
+        "/ denominator",
+        "/ positive.sum()",
+        "test_losses:test_box_losses_count_positives_but_divide_by_all_samples",
+    ),
+    PlantedBug(
+        "a box loss of negatives too",
+        f"{LOSSES}:box_loss",
+        "distance.masked_fill(~positive[..., None], 0.0)",
+        "distance",
+        "test_losses:test_box_losses_count_positives_but_divide_by_all_samples",
+    ),
+    PlantedBug(
+        "the default beta of 1",
+        f"{LOSSES}:box_loss",
+        "beta=beta, ",
+        "",
+        "test_losses:test_smooth_l1_with_a_ninth",
+    ),
+    PlantedBug(
+        "a class loss divided by the slots",
+        f"{LOSSES}:class_loss",
+        "valid.sum()",
+        "torch.ones_like(valid).sum()",
+        "test_losses:test_class_loss_is_the_mean_over_the_sampled_rois_of_the_batch",
+    ),
+    PlantedBug(
+        "a mask loss divided by the slots",
+        f"{LOSSES}:mask_loss",
+        "positive.sum()",
+        "torch.ones_like(positive).sum()",
+        "test_losses:test_mask_loss_is_the_mean_over_the_pixels_of_the_positives",
+    ),
+    PlantedBug(
+        "a mask loss summed over pixels",
+        f"{LOSSES}:mask_loss",
+        "* (logits.shape[-1] * logits.shape[-2])",
+        "",
+        "test_losses:test_mask_loss_is_the_mean_over_the_pixels_of_the_positives",
+    ),
+    PlantedBug(
+        "NaN without positives",
+        f"{LOSSES}:mask_loss",
+        ".clamp(min=1)",
+        "",
+        "test_losses:test_a_batch_without_positives_has_a_box_and_a_mask_loss_of_zero_and_zero_gradients",
+    ),
+    PlantedBug(
+        "each image counts its own samples only",
+        f"{LOSSES}:rpn_denominator",
+        "return valid.sum().clamp(min=1)",
+        "return valid.sum(dim=-1).max().clamp(min=1)",
+        "test_losses:test_rpn_denominator_counts_the_samples_of_the_whole_batch",
+    ),
+    # Mask targets.
+    PlantedBug(
+        "half a pixel lost",
+        f"{MASK_TARGETS}:crop_masks",
+        '0.5 if convention == "binary" else 0.0',
+        "0.0",
+        "test_mask_targets:test_binary_targets_of_an_roi_as_large_as_the_target_are_a_copy",
+    ),
+    PlantedBug(
+        "> for >= at half a bin",
+        f"{MASK_TARGETS}:crop_masks",
+        "average >= 0.5",
+        "average > 0.5",
+        "test_mask_targets:test_binary_targets_of_whole_bins_are_a_majority_vote",
+    ),
+    PlantedBug(
+        "samples at the edges of their cells",
+        f"{MASK_TARGETS}:_weigh_pixels",
+        "(point + 0.5)",
+        "point",
+        "test_mask_targets:test_soft_targets_of_a_ramp",
+    ),
+    PlantedBug(
+        "rows read as columns",
+        f"{MASK_TARGETS}:crop_masks",
+        "rows[..., part] @ (picture @ columns.mT)",
+        "(rows[..., part] @ (picture @ columns.mT)).mT",
+        "test_mask_targets:test_x_and_y_are_not_swapped",
+    ),
+    # Anchors.
+    PlantedBug(
+        "anchors in the middle of their cell",
+        f"{ANCHORS}:grid_anchors",
+        "dtype=cell.dtype) * stride[1]",
+        "dtype=cell.dtype) * stride[1] + stride[1] / 2",
+        "test_anchors:test_anchors_are_centred_on_the_corner_of_their_cell",
+    ),
+    PlantedBug(
+        "the x stride for y",
+        f"{ANCHORS}:grid_anchors",
+        "* stride[0]",
+        "* stride[1]",
+        "test_anchors:test_anchors_are_centred_on_the_corner_of_their_cell",
+    ),
+    PlantedBug(
+        "columns before rows",
+        f"{ANCHORS}:grid_anchors",
+        'torch.meshgrid(y, x, indexing="ij")',
+        'torch.meshgrid(y, x, indexing="xy")',
+        "test_anchors:test_order_is_row_then_column_then_anchor",
+    ),
+    PlantedBug(
+        "ratio = width / height",
+        f"{ANCHORS}:cell_anchors",
+        "size / ratio.sqrt() / 2, size * ratio.sqrt() / 2",
+        "size * ratio.sqrt() / 2, size / ratio.sqrt() / 2",
+        "test_anchors:test_text_anchors_of_pmtd",
+    ),
+    PlantedBug(
+        "a stride that is not divided down",
+        f"{ANCHORS}:AnchorGenerator.forward",
+        "image_size[0] // grid[0]",
+        "image_size[0] / grid[0]",
+        "test_anchors:test_stride_trap_of_torchvision",
+    ),
+    # Proposals.
+    PlantedBug(
+        "proposals not detached",
+        PROPOSALS,
+        "outputs.deltas[level].detach()",
+        "outputs.deltas[level]",
+        "test_proposals:test_proposals_carry_no_gradient",
+    ),
+    PlantedBug(
+        "levels that suppress each other",
+        PROPOSALS,
+        "torch.full_like(best.index, level)",
+        "torch.full_like(best.index, 0)",
+        "test_proposals:test_overlapping_boxes_of_one_level_are_suppressed_those_of_two_levels_are_not",
+    ),
+    PlantedBug(
+        "> for >= at the smallest size",
+        PROPOSALS,
+        ">= config.minimum_size",
+        "> config.minimum_size",
+        "test_proposals:test_a_side_as_long_as_the_minimum_is_long_enough",
+    ),
+    PlantedBug(
+        "proposals that leave the image",
+        PROPOSALS,
+        "box_functions.clip(decoded, image_sizes)",
+        "decoded",
+        "test_proposals:test_boxes_are_clipped_to_their_own_image_and_tiny_ones_dropped",
+    ),
+    PlantedBug(
+        "training numbers for testing",
+        PROPOSALS,
+        "config.proposals_train if for_training else config.proposals_test",
+        "config.proposals_train",
+        "test_proposals:test_training_and_testing_have_their_own_numbers",
+    ),
+    # Detections.
+    PlantedBug(
+        ">= for > at the score threshold",
+        f"{DETECTIONS}:select_detections",
+        "scores > config.score_threshold",
+        "scores >= config.score_threshold",
+        "test_detections:test_a_score_equal_to_the_threshold_is_not_above_it",
+    ),
+    PlantedBug(
+        "classes that suppress each other",
+        f"{DETECTIONS}:select_detections",
+        "ops.nms(compared, scores, labels,",
+        "ops.nms(compared, scores, None,",
+        "test_detections:test_a_class_suppresses_only_itself",
+    ),
+    PlantedBug(
+        "classes that begin with the background",
+        f"{DETECTIONS}:select_detections",
+        "softmax(dim=-1)[..., 1:]",
+        "softmax(dim=-1)[..., :-1]",
+        "test_detections:test_best_first_with_label_and_score_and_empty_slots_of_zeros",
+    ),
+    PlantedBug(
+        "the x factor for y",
+        f"{DETECTIONS}:_scale",
+        "factor.flip(-1)",
+        "factor",
+        "test_detections:test_boxes_go_back_to_the_original_picture_each_axis_by_its_own_factor",
+    ),
+    PlantedBug(
+        "padding that is detected",
+        f"{DETECTIONS}:select_detections",
+        "real & large_enough",
+        "large_enough",
+        "test_detections:test_padded_proposals_are_never_detected",
+    ),
+    PlantedBug(
+        "one candidate of each RoI",
+        f"{DETECTIONS}:_most_classes_above",
+        "math.ceil(1 / threshold) - 1",
+        "1",
+        "test_detections:test_keeping_the_best_nineteen_classes_a_roi_loses_nothing",
+    ),
+    # Pasting.
+    PlantedBug(
+        "corners of pixels for their middles",
+        f"{PASTE}:_look_up",
+        "dtype=start.dtype) + 0.5",
+        "dtype=start.dtype)",
+        "test_paste:test_a_box_of_whole_pixels_as_large_as_its_mask_is_a_copy",
+    ),
+    PlantedBug(
+        "> for >= at half a probability",
+        f"{PASTE}:paste_masks",
+        "pasted >= 0.5",
+        "pasted > 0.5",
+        "test_paste:test_binarising_from_a_half_on_or_above_a_half",
+    ),
+    PlantedBug(
+        "a last pixel that does not count",
+        f"{PASTE}:_resize",
+        "(end - start + 1)",
+        "(end - start)",
+        "test_paste:test_padded_resize_by_hand",
+    ),
+    PlantedBug(
+        "corners rounded where torchvision truncates",
+        f"{PASTE}:paste_mask",
+        ".long()",
+        ".round().long()",
+        "test_paste:test_corners_are_truncated_and_not_rounded",
+    ),
+    PlantedBug(
+        "a transposed mask",
+        f"{PASTE}:paste_mask",
+        "@ mask @",
+        "@ mask.mT @",
+        "test_paste:test_x_and_y_are_not_swapped",
+    ),
+    # Data and scores.
+    PlantedBug(
+        "reversed winding",
+        "maskrcnn.data.polygons:area",
+        "return twice / 2",
+        "return -twice / 2",
+        "test_polygons:test_area_is_positive_for_corners_clockwise_on_the_screen",
+    ),
+    PlantedBug(
+        ">= for > at half an IoU",
+        "maskrcnn.evaluation.text_scores:_measure",
+        "> IOU_CONSTRAINT + ROUNDING",
+        ">= IOU_CONSTRAINT - ROUNDING",
+        "test_text_scores:test_an_iou_of_exactly_one_half_is_a_miss",
+    ),
+    PlantedBug(
+        "a detection on a don't-care region that counts",
+        "maskrcnn.evaluation.text_scores:_measure",
+        " & ~ignored[None, :]",
+        "",
+        "test_text_scores:test_an_ignored_detection_matches_nothing_even_if_it_covers_a_word",
+    ),
+)
