@@ -85,15 +85,15 @@ def test_a_pyramid_has_an_anchor_for_every_cell_and_ratio():
 
 def test_stride_trap_of_torchvision():
     """800 rows of pixels make 13 rows of P6, 61 pixels apart by floor division and 64 by the network's stride."""
-    grids = grids_of(800, 1088)
-    assert grids[-1] == (13, 17)
-    fixed = AnchorGenerator(AnchorConfig(), STRIDES)(grids, (800, 1088))
-    divided = AnchorGenerator(AnchorConfig(stride_from_feature_size=True), STRIDES)(grids, (800, 1088))
-    next_row, next_column = 17 * 3, 3
+    grids = grids_of(800, 1120)
+    assert grids[-1] == (13, 18)
+    fixed = AnchorGenerator(AnchorConfig(), STRIDES)(grids, (800, 1120))
+    divided = AnchorGenerator(AnchorConfig(stride_from_feature_size=True), STRIDES)(grids, (800, 1120))
+    next_row, next_column = 18 * 3, 3
     assert (fixed[-1][next_row] - fixed[-1][0]).tolist() == [0, 64, 0, 64]
     assert (divided[-1][next_row] - divided[-1][0]).tolist() == [0, 800 // 13, 0, 800 // 13] == [0, 61, 0, 61]
-    assert (divided[-1][next_column] - divided[-1][0]).tolist() == [1088 // 17, 0, 1088 // 17, 0] == [64, 0, 64, 0]
-    for level in range(4):  # 800 and 1088 are multiples of 32, so on the finer levels both rules agree
+    assert (divided[-1][next_column] - divided[-1][0]).tolist() == [1120 // 18, 0, 1120 // 18, 0] == [62, 0, 62, 0]
+    for level in range(4):  # 800 and 1120 are multiples of 32, so on the finer levels both rules agree
         assert torch.equal(fixed[level], divided[level])
 
 

@@ -152,8 +152,17 @@ def test_the_reference_imports_only_boxes_structures_and_itself():
     assert files and wrong == []
 
 
+def lines_of_code(path: Path) -> int:
+    """Lines that are neither blank nor comments nor documentation."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return sum(line.strip() != "" for line in ast.unparse(tree).splitlines())
+
+
 def test_each_module_of_the_reference_is_short_enough_to_read():
-    long = {path.name: len(path.read_text().splitlines()) for path in python_files("maskrcnn/reference")}
+    long = {path.name: lines_of_code(path) for path in python_files("maskrcnn/reference")}
     assert {name: lines for name, lines in long.items() if lines > 60} == {}
 
 

@@ -65,8 +65,9 @@ def test_smooth_l1_with_a_ninth():
 
 def test_l1_adds_the_four_coordinates():
     deltas = torch.tensor([[[0.5, -0.5, 2.0, -2.0]]])
-    loss = box_loss(deltas, torch.ones(1, 1, 4), torch.tensor([[YES]]), torch.tensor(2.0), "l1", 1.0)
-    assert_close(loss.item(), (0.5 + 1.5 + 1.0 + 3.0) / 2)
+    goal = torch.tensor([[[1.0, 1.0, 1.0, 0.0]]])
+    loss = box_loss(deltas, goal, torch.tensor([[YES]]), torch.tensor(2.0), "l1", 1.0)
+    assert_close(loss.item(), (0.5 + 1.5 + 1.0 + 2.0) / 2)
 
 
 def test_box_losses_count_positives_but_divide_by_all_samples():

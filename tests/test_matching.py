@@ -87,6 +87,12 @@ def test_forced_lets_the_last_ground_truth_win_even_over_a_better_overlap():
     assert backwards.ground_truth.tolist() == [1]  # again the last, which now is the better one
 
 
+def test_forced_takes_a_box_from_a_ground_truth_that_it_overlaps_more_but_that_has_a_better_one():
+    """Box 0 overlaps ground truth 1 by 0.8, which has box 1; of ground truth 0 it is the best, with 0.5."""
+    forced = match_all(strips(4, 10), strips(8, 10), **RPN, low_quality="forced", low_quality_iou=0.3)
+    assert forced.label.tolist() == [POSITIVE, POSITIVE] and forced.ground_truth.tolist() == [0, 1]
+
+
 def test_own_best_gives_the_best_box_of_a_ground_truth_to_whichever_it_overlaps_most():
     """The same two ground truths: the box stays with number 0, whatever their order."""
     ground_truths, box = strips(10, 4), strips(8)
@@ -124,6 +130,12 @@ def test_best_matches_tells_iou_ground_truth_and_force():
     torch.testing.assert_close(best.iou, torch.tensor([0.8, 1.0, 0.25]))
     assert best.ground_truth.tolist() == [0, 1, 1]
     assert best.forced.tolist() == [0, 1, -1]
+
+
+def test_best_matches_without_ground_truths_are_none():
+    none = torch.zeros(2, dtype=torch.bool)
+    best = best_matches(strips(10, 4), none, strips(8, 4), ~none, 0.0)
+    assert best.iou.tolist() == [0.0, 0.0] and best.forced.tolist() == [-1, -1]
 
 
 # Against the loop reference.
@@ -230,7 +242,7 @@ def test_a_small_box_in_a_large_region_is_ignored_and_a_large_box_around_a_small
 
 
 def test_positives_in_a_region_stay_positive_and_empty_slots_are_no_regions():
-    boxes, region = strips(4, 4), strips(16)
+    boxes, region = strips(1, 1), strips(16)
     assert ignore_overlapping(torch.tensor([POSITIVE, NEGATIVE]), boxes, region, torch.tensor([True])).tolist() == [
         POSITIVE,
         IGNORED,

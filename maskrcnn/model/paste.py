@@ -50,12 +50,14 @@ def _look_up(start: Tensor, end: Tensor, length: int, cells: int) -> Tensor:
 
 
 def _resize(start: Tensor, end: Tensor, length: int, cells: int) -> Tensor:
-    """(length, cells): bilinear resize of the cells to the whole pixels start .. end inclusive, 0 outside."""
+    """(length, cells): bilinear resize of the cells to the whole pixels start .. end inclusive.
+
+    Outside, the weights are those of the outermost cells or none; the mask is 0 there, so the picture is too.
+    """
     pixels = torch.arange(length, device=start.device)
     count = (end - start + 1).clamp(min=1)
     position = (pixels - start + 0.5) * (cells / count) - 0.5
-    inside = (pixels >= start) & (pixels < start + count)
-    return _tent(position.clamp(0, cells - 1), cells) * inside[:, None]
+    return _tent(position, cells)
 
 
 def _tent(position: Tensor, cells: int) -> Tensor:
