@@ -487,6 +487,43 @@ BUGS = (
         "1",
         "test_detections:test_keeping_the_best_nineteen_classes_a_roi_loses_nothing",
     ),
+    # The network around them.
+    PlantedBug(
+        "answers in the order of anchors, rows and columns",
+        "maskrcnn.model.rpn:RPNHead.forward",
+        "self.objectness(hidden).permute(0, 2, 3, 1)",
+        "self.objectness(hidden)",
+        "test_rpn:test_outputs_are_listed_by_row_column_and_anchor",
+    ),
+    PlantedBug(
+        "don't-care regions as background for the RPN",
+        "maskrcnn.model.rpn:RPN.losses",
+        "ignore_overlapping(matches.label, anchors, targets.boxes, targets.ignore)",
+        "matches.label",
+        "test_rpn:test_anchors_in_dont_care_regions_teach_nothing",
+    ),
+    PlantedBug(
+        "don't-care regions as background for the heads",
+        "maskrcnn.model.roi_heads:RoIHeads.choose_training_rois",
+        "ignore_overlapping(matches.label, boxes, targets.boxes, targets.ignore)",
+        "matches.label",
+        "test_roi_heads:test_proposals_in_dont_care_regions_are_no_negatives",
+    ),
+    PlantedBug(
+        "P6 from the odd cells of P5",
+        "maskrcnn.model.fpn:FeaturePyramid.forward",
+        "pyramid[-1][:, :, ::2, ::2]",
+        "pyramid[-1][:, :, 1::2, 1::2]",
+        "test_fpn:test_p6_is_every_second_cell_of_p5",
+        {"height": 5, "width": 7},
+    ),
+    PlantedBug(
+        "a frozen norm without its epsilon",
+        "maskrcnn.model.resnet:FrozenBatchNorm.forward",
+        "self.running_var + self.eps",
+        "self.running_var",
+        "test_resnet:test_epsilon_is_the_configured_one",
+    ),
     # Pasting.
     PlantedBug(
         "corners of pixels for their middles",
