@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
@@ -16,13 +15,14 @@ from maskrcnn.data.rendered_clutter import CLUTTER_KINDS
 from maskrcnn.data.rendered_settings import RenderSettings
 from maskrcnn.data.rendered_sheet import FONT_FILES, Sheet, random_word, set_sheet
 from maskrcnn.data.rendered_surface import Arc, Surface, Wave, tilted_plane
+from maskrcnn.data.text_polygons import long_sides, text_bend, text_height, text_rotation
 
 CURVE_POINTS = 7
 """Points on each long side of a curved line, as in CTW1500."""
 LEAST_BEND = 0.06
 """How far a curved line's middle leaves its chord at least, as a part of the chord."""
-TINY_HEIGHT = (4.0, 8.0)
-"""Heights of words that are don't-care because they are tiny, pixels."""
+DAMAGES = {"tiny": (4.0, 8.0), "smeared": (8.0, 32.0), "scrambled": (8.0, 32.0)}
+"""What makes a word don't-care, and the least and the greatest height of such words in pixels."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Style:
     blur: float
     """Radius as a part of the text height; 0 for sharp text."""
     damage: str
-    """Empty for legible text; else `tiny`, `smeared` or `scrambled`."""
+    """Empty for legible text, else one of `DAMAGES`."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def plan_picture(rng: np.random.Generator, settings: RenderSettings) -> PictureP
     while not any(blocks):
         blocks.append(_place_block(rng, settings, space, 1, longest=4))
     for _ in range(int(rng.integers(settings.ignored[0], settings.ignored[1] + 1))):
-        damage = ("tiny", "smeared", "scrambled")[int(rng.integers(3))]
+        damage = tuple(DAMAGES)[int(rng.integers(len(DAMAGES)))]
         blocks.append(_place_block(rng, settings, space, 2, damage=damage))
     return PicturePlan(height, width, light, clutter, tuple(block for block in blocks if block))
 
@@ -167,21 +167,22 @@ def _place_block(
     style = _random_style(rng, settings, damage)
     sheet = _random_sheet(rng, settings, most_words, curved, longest)
     surface = _random_surface(rng, settings, sheet, curved)
-    sides = _long_sides(sheet.boxes, CURVE_POINTS if curved else 2)
-    border = _long_sides(np.array([[0.0, 0.0, *sheet.image.size]]), 2 * CURVE_POINTS if curved else 2)[0]
-    depth = surface.project(border)[:, 2]
+    sides = long_sides(sheet.boxes, CURVE_POINTS if curved else 2)
+    border = long_sides(np.array([[0.0, 0.0, *sheet.image.size]]), 2 * CURVE_POINTS if curved else 2)[0]
+    points = np.concatenate([sides.reshape(-1, 2), border])
     # The tilt turns the reading direction by itself; what is missing to the angle wanted is added.
     wanted = settings.rotation * rng.triangular(-1, 0, 1)
-    surface = surface.moved(turn=math.radians(wanted - float(text_rotation(surface.to_picture(sides)).mean())))
-    polygons = surface.to_picture(sides)
-    outline = surface.to_picture(border)
+    found = text_rotation(surface.to_picture(points)[: -len(border)].reshape(sides.shape)).mean()
+    surface = surface.moved(turn=math.radians(wanted - float(found)))
+    seen = surface.to_picture(points)
+    polygons, outline = seen[: -len(border)].reshape(sides.shape), seen[-len(border) :]
     rotations = text_rotation(polygons)
     if np.abs(rotations).max() > settings.rotation + 1e-6 or (curved and text_bend(polygons)[0] < LEAST_BEND):
         return None
     # Size comes last: as large as the settings and the picture allow, or less.
     heights = text_height(polygons)
     extent = np.ptp(outline, axis=0)
-    low, high = TINY_HEIGHT if damage == "tiny" else settings.text_height
+    low, high = DAMAGES.get(damage, settings.text_height)
     smallest = low / heights.min()
     largest = min(high / heights.max(), float((space.size / extent).min()))
     inside = surface.to_picture(_grid(sheet.image.size, step=3.3 / max(largest, smallest)))
@@ -196,6 +197,7 @@ def _place_block(
         largest = scale
     else:
         return None
+    depth = surface.project(border)[:, 2]
     texts = tuple(
         TextPlan(
             transcription="###" if damage else word,
@@ -281,46 +283,10 @@ def _random_surface(rng: np.random.Generator, settings: RenderSettings, sheet: S
     return Surface((width / 2, height / 2), bend, plane)
 
 
-def _long_sides(boxes: np.ndarray, points: int) -> np.ndarray:
-    """(N, 2 * points, 2): boxes (N, 4) as polygons, left to right along the top and back along the bottom."""
-    return boxes[:, None, :2] + _unit_sides(points) * (boxes[:, None, 2:] - boxes[:, None, :2])
-
-
-@cache
-def _unit_sides(points: int) -> np.ndarray:
-    steps = np.linspace(0.0, 1.0, points)
-    x = np.concatenate([steps, steps[::-1]])
-    return np.stack([x, np.repeat([0.0, 1.0], points)], axis=1)
-
-
 def _grid(size: tuple[int, int], step: float) -> np.ndarray:
     """(N, 2): points of a sheet (width, height) from border to border, at most `step` apart."""
-    x, y = (np.linspace(0.0, side, math.ceil(side / step) + 1) for side in size)
-    return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-
-
-def text_height(polygons: np.ndarray) -> np.ndarray:
-    """(N,) mean distance between facing points of the two long sides of text polygons (N, P, 2)."""
-    half = polygons.shape[1] // 2
-    return np.linalg.norm(polygons[:, :half] - polygons[:, : half - 1 : -1], axis=-1).mean(axis=1)
-
-
-def _middle_line(polygons: np.ndarray) -> np.ndarray:
-    half = polygons.shape[1] // 2
-    return (polygons[:, :half] + polygons[:, : half - 1 : -1]) / 2
-
-
-def text_rotation(polygons: np.ndarray) -> np.ndarray:
-    """(N,) degrees, clockwise from the x axis, to the chord of the middle lines of text polygons (N, P, 2)."""
-    middle = _middle_line(polygons)
-    chord = middle[:, -1] - middle[:, 0]
-    return np.degrees(np.arctan2(chord[:, 1], chord[:, 0]))
-
-
-def text_bend(polygons: np.ndarray) -> np.ndarray:
-    """(N,) greatest distance of the middle lines of text polygons (N, P, 2) from their chords, per chord length."""
-    middle = _middle_line(polygons)
-    chord = (middle[:, -1] - middle[:, 0])[:, None]
-    away = middle - middle[:, :1]
-    cross = chord[..., 0] * away[..., 1] - chord[..., 1] * away[..., 0]
-    return np.abs(cross).max(axis=1) / (chord**2).sum(axis=-1)[:, 0]
+    columns, rows = (math.ceil(side / step) + 1 for side in size)
+    grid = np.empty((rows, columns, 2))
+    grid[..., 0] = np.arange(columns) * (size[0] / (columns - 1))
+    grid[..., 1] = np.arange(rows)[:, None] * (size[1] / (rows - 1))
+    return grid.reshape(-1, 2)
