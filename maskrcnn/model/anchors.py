@@ -42,7 +42,8 @@ class AnchorGenerator(nn.Module):
         """strides: the network's L strides. Raises ValueError if there is not one anchor size for every level."""
         super().__init__()
         if len(config.sizes) != len(strides):
-            raise ValueError(f"anchors.sizes: found {len(config.sizes)}, expected one for each of {len(strides)} levels")
+            found, levels = len(config.sizes), len(strides)
+            raise ValueError(f"anchors.sizes: found {found}, expected one for each of the {levels} levels")
         self.strides = tuple(strides)
         self.stride_from_feature_size = config.stride_from_feature_size
         for level, size in enumerate(config.sizes):
