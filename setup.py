@@ -15,7 +15,8 @@ from setuptools import find_packages, setup
 
 try:
     import torch
-    from torch.utils.cpp_extension import CUDA_HOME, BuildExtension, CppExtension, include_paths, library_paths
+    from torch.utils import cpp_extension
+    from torch.utils.cpp_extension import BuildExtension, CppExtension
 except ImportError:
     sys.exit(
         "maskrcnn is built against an installed torch, and there is none here.\n"
@@ -29,22 +30,28 @@ EXTENSION = "maskrcnn._C"
 TARGET_VERSION = "-DTORCH_TARGET_VERSION=0x020a000000000000"
 
 
+def find_cuda_toolkit() -> str | None:
+    """The folder of the CUDA toolkit. A CPU build of torch does not look for one, hence the guesses."""
+    guesses = (cpp_extension.CUDA_HOME, os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda")
+    return next((home for home in guesses if home and shutil.which("nvcc", path=str(Path(home) / "bin"))), None)
+
+
 def decide_on_cuda() -> tuple[bool, str]:
     """Whether to compile the CUDA kernels, and why."""
     if os.environ.get("FORCE_CPU") == "1":
         return False, "FORCE_CPU=1 is set"
     if not list(ROOT.glob("csrc/*/cuda.cu")):
         return False, "this version has no CUDA kernels"
-    nvcc = CUDA_HOME is not None and shutil.which("nvcc", path=str(Path(CUDA_HOME) / "bin"))
+    toolkit = find_cuda_toolkit()
     if os.environ.get("FORCE_CUDA") == "1":
-        if not nvcc:
+        if toolkit is None:
             sys.exit("FORCE_CUDA=1 is set, but nvcc was not found: install the CUDA toolkit or set CUDA_HOME")
         return True, "FORCE_CUDA=1 is set"
     if torch.version.cuda is None:
         return False, f"torch {torch.__version__} is a build without CUDA"
-    if not nvcc:
+    if toolkit is None:
         return False, "nvcc was not found (the CUDA toolkit is not installed, or CUDA_HOME is not set)"
-    return True, f"torch is a build for CUDA {torch.version.cuda}, and {nvcc} was found"
+    return True, f"torch is a build for CUDA {torch.version.cuda}, and the toolkit is in {toolkit}"
 
 
 def describe_extension(with_cuda: bool) -> CppExtension:
@@ -60,12 +67,13 @@ def describe_extension(with_cuda: bool) -> CppExtension:
     extension = CppExtension(EXTENSION, [], include_dirs=pybind11_include(), depends=relative(ROOT.glob("csrc/**/*.h")))
     if with_cuda:
         # Not CUDAExtension: it links against libraries that only CUDA builds of torch have. The stable ABI needs none.
+        cpp_extension.CUDA_HOME = find_cuda_toolkit()
         os.environ.setdefault("TORCH_CUDA_ARCH_LIST", "7.5;8.0;8.6;9.0+PTX")
         sources += ROOT.glob("csrc/*/cuda.cu")
         macros.append(("MASKRCNN_WITH_CUDA", None))
         compile_flags["nvcc"] = ["-O3", TARGET_VERSION]
-        extension.include_dirs += include_paths(device_type="cuda")
-        extension.library_dirs += library_paths(device_type="cuda")
+        extension.include_dirs += cpp_extension.include_paths(device_type="cuda")
+        extension.library_dirs += cpp_extension.library_paths(device_type="cuda")
         extension.libraries.append("cudart")
     extension.sources = relative(sources)
     extension.define_macros += macros
@@ -93,7 +101,9 @@ class OptionalBuildExtension(BuildExtension):
         failure = ""
         try:
             super().run()
-        except (Exception, SystemExit) as error:  # what a missing or broken compiler raises depends on both
+        except (Exception, SystemExit) as error:  # what is raised depends on the compiler and what it lacks
+            if os.environ.get("FORCE_CUDA") == "1":
+                raise
             failure = f"compiling failed: {(str(error).splitlines() or [type(error).__name__])[0]}"
             compiler = os.environ.get("CXX", "cl" if sys.platform == "win32" else "c++")
             if not shutil.which(compiler.split()[0]):
