@@ -270,10 +270,10 @@ def _random_surface(rng: np.random.Generator, settings: RenderSettings, sheet: S
     width, height = sheet.image.size
     bend: Arc | Wave | None = None
     if curved and rng.random() < 0.65:
-        angle = rng.uniform(0.7, 2.4)
+        angle = rng.uniform(0.7, 2.1)
         bend = Arc(float(max(width / angle, 1.5 * height)) * _sign(rng))
     elif curved:
-        wavelength = width * rng.uniform(0.8, 2.0)
+        wavelength = width * rng.uniform(1.1, 2.2)
         slope = rng.uniform(0.3, 0.65)
         bend = Wave(float(slope * wavelength / (2 * math.pi)), float(wavelength), float(rng.uniform(0, 2 * math.pi)))
     # Most signs face the camera more or less: the sum of two draws prefers small angles.
