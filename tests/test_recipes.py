@@ -1,0 +1,194 @@
+"""The recipes: each makes its network, and icdar2015 has the numbers of MMOCR's text detector."""
+
+import json
+import math
+import subprocess
+import sys
+from operator import attrgetter
+from pathlib import Path
+
+import pytest
+
+from maskrcnn.config import Config, ConfigurationError
+from maskrcnn.model.mask_rcnn import MaskRCNN
+from maskrcnn.recipes import RECIPES, recipe
+
+PARAMETERS = {
+    # Deep features of 32 to 256 channels, a pyramid of 64 channels and heads in proportion.
+    "demo": 2_400_000,
+    "text_small": 2_400_000,
+    # ResNet-50, one foreground class and five anchors a cell.
+    "icdar2015": 43_973_728,
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_called_by_its_name_and_survives_a_file(name):
+    config = recipe(name)
+    assert config.name == name
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_makes_its_network(name):
+    config = recipe(name)
+    model = MaskRCNN(config.model)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    assert count == pytest.approx(PARAMETERS[name], rel=0.0 if name == "icdar2015" else 0.25)
+    # In half precision what ships has to fit into 15 MB.
+    assert name == "icdar2015" or 2 * count < 15e6
+
+
+def test_small_recipes_are_a_tenth_of_the_large_one():
+    counts = {name: sum(p.numel() for p in MaskRCNN(recipe(name).model).parameters()) for name in RECIPES}
+    assert counts["demo"] == counts["text_small"] < counts["icdar2015"] / 10
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    {
+        # ResNet-50, the first stage and all statistics of BatchNorm fixed, its scales and shifts trained
+        "model.backbone.depth": "50",
+        "model.backbone.width": 64,
+        "model.backbone.norm": "batch_eval",
+        "model.backbone.norm_epsilon": 1e-5,
+        "model.backbone.frozen_stages": 1,
+        "model.backbone.pyramid_channels": 256,
+        "model.initialisation": "mmdetection",
+        # pictures: 1920 pixels along the long side, rounded to bytes, nothing padded
+        "model.image.short_side": 1920,
+        "model.image.long_side": 1920,
+        "model.image.interpolation": "bytes",
+        "model.image.rounding": "nearest",
+        "model.image.size_divisor": 1,
+        # anchors: four times the stride, five ratios, fractions kept
+        "model.anchors.sizes": (16, 32, 64, 128, 256),
+        "model.anchors.ratios": (0.17, 0.44, 1.13, 2.90, 7.46),
+        "model.anchors.round_to_pixels": False,
+        "model.anchors.stride_from_feature_size": False,
+        # region proposals
+        "model.rpn.positive_iou": 0.7,
+        "model.rpn.negative_iou": 0.3,
+        "model.rpn.low_quality": "forced",
+        "model.rpn.low_quality_iou": 0.3,
+        "model.rpn.samples": 256,
+        "model.rpn.positive_fraction": 0.5,
+        "model.rpn.candidates_train": 2000,
+        "model.rpn.proposals_train": 1000,
+        "model.rpn.candidates_test": 1000,
+        "model.rpn.proposals_test": 1000,
+        "model.rpn.nms_iou": 0.7,
+        "model.rpn.box_loss": "l1",
+        "model.rpn.denominator": "at_least_one_each",
+        # box head: the hardest examples, ground truth among the proposals after matching
+        "model.box_head.pooled_size": 7,
+        "model.box_head.sampling_ratio": 0,
+        "model.box_head.aligned": True,
+        "model.box_head.hidden": 1024,
+        "model.box_head.samples": 512,
+        "model.box_head.positive_fraction": 0.25,
+        "model.box_head.positive_iou": 0.5,
+        "model.box_head.low_quality": True,
+        "model.box_head.sampler": "hard",
+        "model.box_head.ground_truth_proposals": "assign",
+        "model.box_head.box_weights": (10, 10, 5, 5),
+        "model.box_head.clamp_both_sides": True,
+        "model.box_head.box_loss": "l1",
+        "model.box_head.background_outputs": False,
+        "model.box_head.score_threshold": 0.05,
+        "model.box_head.nms_iou": 0.5,
+        "model.box_head.nms_in_original_pixels": True,
+        "model.box_head.detections": 100,
+        # mask head
+        "model.mask_head.pooled_size": 14,
+        "model.mask_head.sampling_ratio": 0,
+        "model.mask_head.aligned": True,
+        "model.mask_head.convolutions": 4,
+        "model.mask_head.channels": 256,
+        "model.mask_head.targets": "binary",
+        "model.mask_head.paste": "pixel_centres",
+        "text.shape": "quadrilateral",
+        "text.mask_threshold": 0.5,
+        # training
+        "data.crop": 640,
+        "data.around_object_probability": 5 / 8,
+        "data.minimum_visible_fraction": 0.0,
+        "data.flip_probability": 0.5,
+        "data.rotation_degrees": 0.0,
+        "data.colour_probability": 0.0,
+        "data.ignored": "background",
+        "training.optimiser": "sgd",
+        "training.momentum": 0.9,
+        "training.weight_decay": 1e-4,
+        "training.gradient_clip": 0.0,
+        "training.schedule": "steps",
+        "training.warmup_factor": 0.001,
+    }.items(),
+)
+def test_icdar2015_has_the_published_numbers(setting, expected):
+    assert attrgetter(setting)(recipe("icdar2015")) == expected
+
+
+def test_icdar2015_has_the_published_schedule_for_its_batch_size():
+    """Published: batch 64, rate 0.08, 500 warm-up steps, 160 epochs of 1,000 pictures, a tenth after 80 and 128."""
+    training = recipe("icdar2015").training
+    assert training.learning_rate == pytest.approx(0.08 * training.batch_size / 64)
+    assert training.steps * training.batch_size == 160 * 1000
+    assert training.milestones == (80 / 160, 128 / 160)
+    # 500 steps of 64 pictures took 500 / 16 epochs of 16 steps each.
+    epochs = training.warmup_steps * training.batch_size / 1000
+    assert epochs == pytest.approx(500 / math.ceil(1000 / 64), rel=0.01)
+
+
+def test_the_nearest_names_answer_a_misspelt_one():
+    with pytest.raises(ConfigurationError, match=r"^icdar15: no such recipe; nearest: icdar2015, .*; all: demo,"):
+        recipe("icdar15")
+
+
+STEP = """
+import json, resource, sys
+import numpy as np
+import torch
+from maskrcnn.data.augmentation import augmentation
+from maskrcnn.data.loader import TrainingBatches
+from maskrcnn.model.mask_rcnn import MaskRCNN
+from maskrcnn.recipes import recipe
+from maskrcnn.structures import Sample
+from maskrcnn.training.loop import training_step
+from maskrcnn.training.optimiser import make_optimiser
+
+config = recipe("icdar2015")
+word = np.array([[300.0, 200.0], [700.0, 200.0], [700.0, 300.0], [300.0, 300.0]])
+image = np.random.default_rng(0).integers(0, 255, (720, 1280, 3), dtype=np.uint8)
+sample = Sample("noise", image, (word,), np.ones(1, np.int64), np.zeros(1, bool))
+batch = TrainingBatches([sample], augmentation(config.data), config.model.image, batch_size=1, seed=0)[0]
+torch.manual_seed(0)
+model = MaskRCNN(config.model).train()
+before = {name: value.clone() for name, value in model.state_dict().items()}
+losses, norm = training_step(model, batch, make_optimiser(model, config.training), config.training, step=0)
+print(json.dumps({
+    "size": list(batch.images.shape),
+    "losses": {name: loss.item() for name, loss in losses.items()},
+    "norm": norm.item(),
+    "changed": [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])],
+    "GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+}))
+"""
+
+
+@pytest.mark.slow
+def test_a_step_of_the_large_recipe_fits_into_a_laptop():
+    """In a process of its own, whose peak of memory is that of the step."""
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run([sys.executable, "-c", STEP], capture_output=True, text=True, cwd=root)
+    assert done.returncode == 0, done.stderr
+    step = json.loads(done.stdout)
+    assert step["size"] == [1, 3, 640, 640]
+    assert step["losses"].keys() == {"rpn_objectness", "rpn_box", "class", "box", "mask"}
+    assert all(math.isfinite(value) for value in (step["norm"], *step["losses"].values()))
+    # The stem and the first stage stay as they are, and so do all statistics of BatchNorm.
+    parts = {".".join(name.split(".")[:2]) for name in step["changed"]}
+    assert {"backbone.layer2", "backbone.layer3", "backbone.layer4", "rpn.head", "roi_heads.mask_head"} <= parts
+    assert not parts & {"backbone.conv1", "backbone.bn1", "backbone.layer1"}
+    assert not any("running" in name for name in step["changed"])
+    assert step["GiB"] < 6
