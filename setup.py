@@ -98,13 +98,14 @@ class OptionalBuildExtension(BuildExtension):
     """Compiles, or notes why not, in a report beside the ops (`maskrcnn/ops/build_report.json`)."""
 
     def run(self) -> None:
-        failure = ""
+        failure, inplace = "", self.inplace  # which a failing run forgets
         try:
             super().run()
         except (Exception, SystemExit) as error:  # what is raised depends on the compiler and what it lacks
             if os.environ.get("FORCE_CUDA") == "1":
                 raise
-            failure = f"compiling failed: {(str(error).splitlines() or [type(error).__name__])[0]}"
+            self.inplace = inplace
+            failure = f"compiling failed: {(str(error).splitlines() or [type(error).__name__])[0].rstrip('.')}"
             compiler = os.environ.get("CXX", "cl" if sys.platform == "win32" else "c++")
             if not shutil.which(compiler.split()[0]):
                 failure = f"there is no C++ compiler ({compiler} was not found)"
@@ -114,7 +115,7 @@ class OptionalBuildExtension(BuildExtension):
                 if stale.suffix in (".so", ".pyd"):
                     stale.unlink()
             print(f"maskrcnn: {failure}.\nmaskrcnn: installing without compiled ops; they run in PyTorch, slower.")
-        if not self.inplace:
+        if not inplace:
             package = Path(self.build_lib).resolve() / "maskrcnn"
         (package / "ops").mkdir(parents=True, exist_ok=True)
         report = {"failure": failure, "cuda": with_cuda, "cuda_because": cuda_because, "torch": torch.__version__}

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
@@ -81,14 +82,22 @@ def test_force_cpu_leaves_cuda_out_and_says_so():
 
 
 @pytest.mark.slow
-def test_without_a_working_compiler_the_installation_succeeds_and_pytorch_stands_in(tmp_path):
+@pytest.mark.parametrize("in_place", [False, True])
+def test_without_a_working_compiler_the_installation_succeeds_and_pytorch_stands_in(tmp_path, in_place):
     source = copy_of_the_sources(tmp_path / "source")
-    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--no-build-isolation", "--no-deps")
-    result = run(*pip, "--target", tmp_path / "site", ".", folder=source, CXX=shutil.which("false"))
+    if in_place:  # as for `pip install -e`
+        site = source
+        (source / "maskrcnn" / f"_C{EXTENSION_SUFFIXES[0]}").write_text("left by an earlier build")
+        command = (sys.executable, "setup.py", "build_ext", "--inplace")
+    else:
+        site = tmp_path / "site"
+        pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--no-build-isolation")
+        command = (*pip, "--no-deps", "--target", site, ".")
+    result = run(*command, folder=source, CXX=shutil.which("false"))
     assert result.returncode == 0, result.stderr
-    assert not list((tmp_path / "site" / "maskrcnn").glob("_C*"))
+    assert not list((site / "maskrcnn").glob("_C*"))
     # -S: an editable installation of this repository would offer its own compiled ops in addition.
-    paths = os.pathsep.join([str(tmp_path / "site"), sysconfig.get_path("purelib")])
+    paths = os.pathsep.join([str(site), sysconfig.get_path("purelib")])
     result = run(sys.executable, "-S", "-c", POOL_AND_SUPPRESS, folder=tmp_path, PYTHONPATH=paths)
     *results, compiled, reason = result.stdout.splitlines()
     assert results == RESULTS and compiled == "False []", result.stderr
