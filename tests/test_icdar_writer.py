@@ -120,7 +120,8 @@ def test_the_reader_gets_back_what_was_rendered(tmp_path):
             np.testing.assert_array_equal(there.ignore, here.ignore)
             assert there.transcriptions == here.transcriptions
             assert there.image.shape == here.image.shape
-            assert np.abs(there.image.astype(int) - here.image).mean() < 4
+            brightness = [sample.image.mean(axis=2) for sample in (there, here)]  # JPEG keeps less of the colours
+            assert np.abs(brightness[0] - brightness[1]).mean() < 4
 
 
 def test_the_same_seed_gives_the_same_files(tmp_path):

@@ -20,10 +20,11 @@ def take_photograph(rng: np.random.Generator, scene: Image.Image, light: float) 
     if focus < (0.4 if dark else 0.1):
         shake = rng.uniform(0.7, 2.0)
         scene = scene.filter(ImageFilter.BoxBlur((shake, 0.3) if rng.random() < 0.5 else (0.3, shake)))
-    elif focus < 0.5:
+    elif focus < 0.35:
         scene = scene.filter(ImageFilter.BoxBlur(rng.uniform(0.2, 0.7)))
-    noise = rng.uniform(3, 10) if dark else rng.uniform(0, 6) * rng.random()
-    picture = _exposed(rng, scene, light) + np.float32(noise) * _noise(rng, scene.height, scene.width)
+    picture = _exposed(rng, scene, light)
+    deviation = rng.uniform(3, 10) if dark else rng.uniform(0, 6) * rng.random()
+    picture += _noise(rng, scene.height, scene.width) * np.int16(4 * deviation) >> 7
     picture = np.clip(picture, 0, 255, out=picture).astype(np.uint8)
     if rng.random() < 0.25:
         file = io.BytesIO()
@@ -33,22 +34,25 @@ def take_photograph(rng: np.random.Generator, scene: Image.Image, light: float) 
 
 
 def _exposed(rng: np.random.Generator, scene: Image.Image, light: float) -> np.ndarray:
-    """(H, W, 3) float32 grey levels: the scene under uneven and coloured light."""
-    across, down = (np.linspace(1.0, 1.0 - rng.uniform(0, 0.3), side)[:: 1 if rng.random() < 0.5 else -1]
-                    for side in (scene.width, scene.height))  # fmt: skip
+    """(H, W, 3) int16 grey levels: the scene under uneven and coloured light."""
+    down, across = (
+        np.linspace(1.0, 1.0 - rng.uniform(0, 0.3), side)[:: 1 if rng.random() < 0.5 else -1]
+        for side in (scene.height, scene.width)
+    )
     tint = light * rng.uniform(0.93, 1.07, 3)
-    field = np.multiply.outer(down, np.multiply.outer(across, tint)).astype(np.float32)
-    return np.multiply(field, scene, out=field)
+    # In steps of 1/128, so that 255 times 1.9 fits 16 bits: twice as fast as floating point.
+    field = np.multiply.outer((128 * down).astype(np.float32), np.multiply.outer(across, tint).astype(np.float32))
+    return (field.astype(np.uint16) * np.asarray(scene) >> 7).astype(np.int16)
 
 
 def _noise(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """(height, width, 3) float32: a random part of the noise field, of deviation 1."""
+    """(height, width, 3) int8: a random part of the noise field."""
     field = _noise_field()
     if height > _NOISE_SIDE or width > _NOISE_SIDE:
         field = np.tile(field, (-(-height // _NOISE_SIDE), -(-width // _NOISE_SIDE), 1))
     y = int(rng.integers(field.shape[0] - height + 1))
     x = int(rng.integers(field.shape[1] - width + 1))
-    return field[y : y + height, x : x + width] * np.float32(1 / 32)
+    return field[y : y + height, x : x + width]
 
 
 @cache

@@ -35,7 +35,7 @@ _VARIANTS = 24
 def draw_clutter(rng: np.random.Generator, picture: Image.Image, kind: str) -> None:
     """Draws one of `CLUTTER_KINDS` somewhere on the picture, stretched and turned, at times partly outside."""
     shape = _shape(kind, int(rng.integers(_VARIANTS)))
-    side = min(picture.size) * 2.0 ** rng.uniform(-4, -0.7)
+    side = min(picture.size) * 2.0 ** rng.uniform(-4, -1)
     wide, tall = side * 2.0 ** rng.uniform(-0.8, 0.8, 2)
     angle = rng.uniform(-math.pi / 2, math.pi / 2) if rng.random() < 0.6 else 0.0
     sine, cosine = math.sin(angle), math.cos(angle)

@@ -58,21 +58,23 @@ def _ink(rng: np.random.Generator, block: Block, window: tuple[int, int, int, in
     shrink = max(1, int(sheet_height / block.height))
     sheet = block.sheet.reduced(shrink)
     if block.style.damage == "scrambled":
-        sheet = _scrambled(rng, sheet)
+        sheet = _scrambled(rng, sheet, block.sheet.boxes / shrink)
     ink = block.surface.photograph(sheet, shrink, window)
     if block.style.blur:
         ink = ink.filter(ImageFilter.GaussianBlur(max(0.7, block.style.blur * block.height)))
     return ink
 
 
-def _scrambled(rng: np.random.Generator, sheet: Image.Image) -> Image.Image:
-    """The sheet cut into squares that are mirrored, turned over and moved along their rows."""
+def _scrambled(rng: np.random.Generator, sheet: Image.Image, boxes: np.ndarray) -> Image.Image:
+    """The sheet with the ink in each box (N, 4) cut into squares that are turned over and moved along their rows."""
     ink = np.array(sheet)
-    side = max(2, min(ink.shape) // 4)
-    rows, columns = ink.shape[0] // side, ink.shape[1] // side
-    cells = ink[: rows * side, : columns * side].reshape(rows, side, columns, side).swapaxes(1, 2)
-    cells = rng.permuted(cells.reshape(rows, columns, -1), axis=1).reshape(cells.shape)[..., ::-1, :]
-    ink[: rows * side, : columns * side] = cells.swapaxes(1, 2).reshape(rows * side, columns * side)
+    for x1, y1, x2, y2 in boxes.astype(int):
+        side = max(2, (y2 - y1) // 4)
+        rows, columns = (y2 - y1) // side, (x2 - x1) // side
+        word = ink[y1 : y1 + rows * side, x1 : x1 + columns * side]
+        squares = word.reshape(rows, side, columns, side).swapaxes(1, 2)
+        moved = np.stack([rng.permutation(row) for row in squares])[:, :, ::-1]
+        word[...] = moved.swapaxes(1, 2).reshape(word.shape)
     return Image.fromarray(ink)
 
 
