@@ -131,7 +131,7 @@ def _write_page(out: Path, config: Config, score: TextScores, seconds: float, sh
         Number("hmean", f"{score.hmean:.3f}", "The harmonic mean of recall and precision: one number for both."),
         Number("recall", f"{score.recall:.3f}", f"{score.matched} of {score.ground_truths} legible texts were found."),
         Number("precision", f"{score.precision:.3f}", f"{score.matched} of {score.detections} findings are texts."),
-        Number("threshold", f"{score.threshold:.2f}", "Findings that score less are dropped; chosen on other pictures."),
+        Number("threshold", f"{score.threshold:.2f}", "Lower scores are dropped; chosen on other pictures."),
         Number("training", f"{seconds:.0f} s", "From the first to the last step, drawing the pictures included."),
     ]
     pictures = [

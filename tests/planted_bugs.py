@@ -61,7 +61,7 @@ def planted(bug: PlantedBug) -> Iterator[None]:
 
 
 BOXES, MATCHING, LOSSES = "maskrcnn.boxes", "maskrcnn.targets.matching", "maskrcnn.targets.losses"
-MASK_TARGETS, SLOTS, ANCHORS = "maskrcnn.targets.mask_targets", "maskrcnn.slots", "maskrcnn.model.anchors"
+MASK_TARGETS, SLOTS, ANCHORS = "maskrcnn.ops.fallback_masks", "maskrcnn.slots", "maskrcnn.model.anchors"
 PROPOSALS, DETECTIONS, PASTE = "maskrcnn.model.rpn:RPN.propose", "maskrcnn.model.detections", "maskrcnn.model.paste"
 
 BUGS = (
@@ -347,7 +347,7 @@ BUGS = (
     PlantedBug(
         "half a pixel lost",
         f"{MASK_TARGETS}:crop_masks",
-        '0.5 if convention == "binary" else 0.0',
+        "0.5 if binary else 0.0",
         "0.0",
         "test_mask_targets:test_binary_targets_of_an_roi_as_large_as_the_target_are_a_copy",
     ),

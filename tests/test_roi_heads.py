@@ -175,7 +175,7 @@ def test_losses_against_loops():
         mock.patch.object(heads.box_head, "forward", wraps=heads.box_head.forward) as box_head,
         mock.patch.object(heads.mask_head, "forward", wraps=heads.mask_head.forward) as mask_head,
     ):
-        losses = heads.losses(features, proposals, batch.targets, batch.image_sizes, 96)
+        losses = heads.losses(features, proposals, batch.targets, batch.image_sizes)
     outputs = heads.box_head(*box_head.call_args.args)
     logits = heads.mask_head(*mask_head.call_args.args)
     masks = batch.targets.full_masks(64, 96).float()
@@ -215,7 +215,7 @@ def soft_target(mask, box):
 
 def losses_of(config, proposals, batch):
     heads = make_heads(config)
-    losses = heads.losses(random_features(batch.size), proposals, batch.targets, batch.image_sizes, 96)
+    losses = heads.losses(random_features(batch.size), proposals, batch.targets, batch.image_sizes)
     sum(losses.values()).backward()
     return heads, losses
 

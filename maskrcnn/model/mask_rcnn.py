@@ -50,8 +50,7 @@ class MaskRCNN(nn.Module):
             targets = _at_least_one_slot(batch.targets)
             proposals = self.rpn.propose(region_outputs, batch.image_sizes, for_training=True)  # (B, R, 4)
             losses = self.rpn.losses(region_outputs, targets)
-            limit = max(batch.images.shape[-2:])
-            losses |= self.roi_heads.losses(pooled_from, proposals, targets, batch.image_sizes, limit)
+            losses |= self.roi_heads.losses(pooled_from, proposals, targets, batch.image_sizes)
         if detect or batch.targets is None:
             proposals = self.rpn.propose(region_outputs, batch.image_sizes, for_training=False)
             detections = self.roi_heads.detect(pooled_from, proposals, batch)

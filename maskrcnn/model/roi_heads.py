@@ -54,11 +54,11 @@ class RoIHeads(nn.Module):
         self.mask_head = MaskHead(config) if config.mask_head.enabled else None
 
     def losses(
-        self, features: Sequence[Tensor], proposals: Proposals, targets: Targets, image_sizes: Tensor, limit: int
+        self, features: Sequence[Tensor], proposals: Proposals, targets: Targets, image_sizes: Tensor
     ) -> dict[str, Tensor]:
         """`class`, `box` and `mask`, 0-dim each (paper section 3: L = L_cls + L_box + L_mask).
 
-        features: L maps (B, C, H_l, W_l); image_sizes (B, 2); limit: longer side of the padded images in pixels.
+        features: L maps (B, C, H_l, W_l); image_sizes (B, 2).
         """
         config = self.config.box_head
         rois = self.choose_training_rois(features, proposals, targets)
@@ -79,7 +79,7 @@ class RoIHeads(nn.Module):
         if self.mask_head is not None:
             positives = int(config.samples * config.positive_fraction)  # no positive lies in a later slot
             first = TrainingRoIs(*(field[:, :positives] for field in rois))
-            result["mask"] = self._mask_loss(features, first, targets, image_sizes, limit)
+            result["mask"] = self._mask_loss(features, first, targets, image_sizes)
         return result
 
     def detect(self, features: Sequence[Tensor], proposals: Proposals, batch: Batch) -> Detections:
@@ -153,7 +153,6 @@ class RoIHeads(nn.Module):
         rois: TrainingRoIs,
         targets: Targets,
         image_sizes: Tensor,
-        limit: int,
     ) -> Tensor:
         used = self._used_slots(rois.positive)
         rois = TrainingRoIs(*(field[:, :used] for field in rois))
@@ -164,7 +163,7 @@ class RoIHeads(nn.Module):
             gather_rows(targets.bitmap_boxes, rois.ground_truth),
         )
         convention = self.config.mask_head.targets
-        goal = crop_masks(bitmaps, rois.boxes, image_sizes, logits.shape[-1], convention, limit)
+        goal = crop_masks(bitmaps, rois.boxes, image_sizes, logits.shape[-1], convention)
         return losses.mask_loss(logits, goal, rois.positive)
 
     def _run_box_head(self, features: Sequence[Tensor], rois: Tensor, valid: Tensor) -> BoxOutputs:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from maskrcnn.ops import register
 
-__all__ = ["build_information", "nms", "pyramid_roi_align"]
+__all__ = ["build_information", "crop_masks", "nms", "pyramid_roi_align"]
 
 
 def nms(boxes: Tensor, scores: Tensor, groups: Tensor | None = None, *, iou_threshold: float, max_keep: int) -> Tensor:
@@ -162,6 +162,72 @@ def pyramid_roi_align(
         float(finest_size),
         first.is_contiguous(memory_format=torch.channels_last) and not first.is_contiguous(),
     )
+
+
+def crop_masks(
+    bitmaps: Tensor,
+    offsets: Tensor,
+    bitmap_boxes: Tensor,
+    rois: Tensor,
+    image_sizes: Tensor,
+    *,
+    size: int,
+    convention: str,
+) -> Tensor:
+    """Mask targets: for each RoI, the part of its object's mask inside it (Mask R-CNN section 3).
+
+    Args:
+        bitmaps: (M,) uint8, box-cropped bitmaps of 0 and 1, each row by row, one after another.
+        offsets: (..., N) int64: where the bitmap of each RoI's object starts.
+        bitmap_boxes: (..., N, 4) int64: the whole pixels x1, y1, x2, y2 that the bitmap covers; outside it is 0.
+        rois: (..., N, 4) in image pixels.
+        image_sizes: (..., 2) int64: height, width.
+        size: m, cells along a side.
+        convention: "binary" clips the RoI to its image, samples with the half-pixel shift and gives 1 where the
+            average is at least a half (MMDetection); "soft" neither clips nor shifts, takes an RoI as at least one
+            pixel long, and keeps fractions (torchvision).
+
+    Returns:
+        (..., N, m, m) in [0, 1], float32, for float64 RoIs float64. There is no gradient.
+
+    Each cell is the average of ceil(RoI size / m) bilinear samples along each axis. An RoI that is not finite gives
+    numbers that mean nothing; nothing outside `bitmaps` is ever read.
+
+    Raises:
+        TypeError: an argument of the wrong dtype.
+        ValueError: sizes or devices that do not fit together, or an unknown convention.
+    """
+    if convention not in ("binary", "soft"):
+        raise ValueError(f'crop_masks: convention must be "binary" or "soft", found {convention!r}')
+    if size < 1:
+        raise ValueError(f"crop_masks: size must be at least 1, found {size}")
+    _require_floating_point(rois=rois)
+    if bitmaps.dtype != torch.uint8 or bitmaps.dim() != 1:
+        raise TypeError(f"crop_masks: bitmaps must be (M,) uint8, found {_shape(bitmaps)} {bitmaps.dtype}")
+    for name, tensor in (("offsets", offsets), ("bitmap_boxes", bitmap_boxes), ("image_sizes", image_sizes)):
+        if tensor.dtype != torch.int64:
+            raise TypeError(f"crop_masks: {name} must be int64, found {tensor.dtype}")
+        _require_same_device("crop_masks", rois=rois, **{name: tensor})
+    _require_same_device("crop_masks", rois=rois, bitmaps=bitmaps)
+    if rois.dim() < 2 or rois.shape[-1] != 4:
+        raise ValueError(f"crop_masks: rois must be (..., N, 4), found {_shape(rois)}")
+    leading, count = rois.shape[:-2], rois.shape[-2]
+    expected = {"offsets": (*leading, count), "bitmap_boxes": (*leading, count, 4), "image_sizes": (*leading, 2)}
+    for name, tensor in (("offsets", offsets), ("bitmap_boxes", bitmap_boxes), ("image_sizes", image_sizes)):
+        if _shape(tensor) != expected[name]:
+            raise ValueError(f"crop_masks: {name} must be {expected[name]} like the rois, found {_shape(tensor)}")
+    batch = math.prod(leading)
+    dtype = torch.promote_types(rois.dtype, torch.float32)
+    targets = torch.ops.maskrcnn.crop_masks(
+        bitmaps,
+        offsets.reshape(batch, count),
+        bitmap_boxes.reshape(batch, count, 4),
+        rois.detach().to(dtype).reshape(batch, count, 4),
+        image_sizes.reshape(batch, 2),
+        size,
+        convention == "binary",
+    )
+    return targets.reshape(*leading, count, size, size)
 
 
 def build_information() -> dict[str, Any]:

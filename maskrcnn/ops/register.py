@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maskrcnn.ops import fallback
+from maskrcnn.ops import fallback, fallback_masks
 
 SCHEMAS = {
     "nms": "(Tensor boxes, Tensor scores, Tensor? groups, float iou_threshold, int max_keep) -> Tensor",
@@ -31,13 +31,23 @@ SCHEMAS = {
         "(Tensor gradient, Tensor rois, SymInt[] heights, SymInt[] widths, int output_size, float[] strides, "
         "int sampling_ratio, bool aligned, float finest_size, bool channels_last) -> Tensor[]"
     ),
+    "crop_masks": (
+        "(Tensor bitmaps, Tensor offsets, Tensor bitmap_boxes, Tensor rois, Tensor image_sizes, int size, "
+        "bool binary) -> Tensor"
+    ),
+}
+_FALLBACKS = {
+    "nms": fallback.nms,
+    "pyramid_roi_align": fallback.pyramid_roi_align,
+    "pyramid_roi_align_backward": fallback.pyramid_roi_align_backward,
+    "crop_masks": fallback_masks.crop_masks,
 }
 
 _library = torch.library.Library("maskrcnn", "DEF")
 for _name, _schema in SCHEMAS.items():
     _library.define(_name + _schema)
     # A kernel registered for one device has precedence over this one, which is for all of them.
-    _library.impl(_name, getattr(fallback, _name), "CompositeExplicitAutograd")
+    _library.impl(_name, _FALLBACKS[_name], "CompositeExplicitAutograd")
 
 
 @torch.library.register_fake("maskrcnn::nms", lib=_library)
@@ -83,6 +93,13 @@ def _gradient_shapes(
     return [rois.new_empty((batch, channels, h, w)) for h, w in zip(heights, widths, strict=True)]
 
 
+@torch.library.register_fake("maskrcnn::crop_masks", lib=_library)
+def _target_shape(
+    bitmaps: Tensor, offsets: Tensor, bitmap_boxes: Tensor, rois: Tensor, image_sizes: Tensor, size: int, binary: bool
+) -> Tensor:
+    return rois.new_empty((*rois.shape[:-1], size, size))
+
+
 def _remember_sizes(ctx: Any, inputs: tuple, output: Tensor) -> None:
     features, rois, *settings = inputs
     ctx.save_for_backward(rois)
@@ -104,6 +121,7 @@ torch.library.register_autograd(
 # RoIAlign runs in whatever dtype autocast gave the features; comparing boxes takes more digits than bfloat16 has.
 for _device_type in ("cpu", "cuda"):
     torch.library.register_autocast("maskrcnn::nms", _device_type, torch.float32, lib=_library)
+    torch.library.register_autocast("maskrcnn::crop_masks", _device_type, torch.float32, lib=_library)
 
 
 def build_report() -> dict[str, Any]:

@@ -1,23 +1,16 @@
 """Mask targets: the part of each object's mask that lies in its RoI, at the resolution of the mask head.
 
 It is RoIAlign of a one-channel image, with as many sample points per bin as the bin has pixels (paper section 3:
-"the mask target is the intersection between an RoI and its associated ground-truth mask"). Bilinear sampling treats
-the two axes alike and apart, so averaging over the points of a bin is two matrix products:
-rows (m, h) @ pixels (h, w) @ columns (w, m).
+"the mask target is the intersection between an RoI and its associated ground-truth mask").
 """
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from maskrcnn import boxes as box_functions
-
-_ROWS_AT_A_TIME = 16
-"""Pixels of all RoIs that are held at once: bounds the memory, without influence on the result."""
+from maskrcnn import ops
 
 
 class Bitmaps(NamedTuple):
@@ -31,67 +24,11 @@ class Bitmaps(NamedTuple):
     """(..., N, 4) int64: the whole pixels x1, y1, x2, y2 that each bitmap covers; outside it the mask is 0."""
 
 
-def crop_masks(bitmaps: Bitmaps, rois: Tensor, image_sizes: Tensor, size: int, convention: str, limit: int) -> Tensor:
+def crop_masks(bitmaps: Bitmaps, rois: Tensor, image_sizes: Tensor, size: int, convention: str) -> Tensor:
     """Mask targets (..., N, size, size) in [0, 1] for rois (..., N, 4) in images of image_sizes (..., 2).
 
     convention "binary": the RoI is clipped to its image, sampled with the half-pixel shift, and 1 where the average
     is at least a half (MMDetection). "soft": not clipped, not shifted, at least one pixel long, fractions kept
-    (torchvision). No side of an RoI may be longer than `limit` pixels: that bounds the sample points and the work.
+    (torchvision).
     """
-    shift = 0.5 if convention == "binary" else 0.0
-    if convention == "binary":
-        rois = box_functions.clip(rois, image_sizes)
-    start = rois[..., :2] - shift
-    extent = rois[..., 2:] - rois[..., :2]
-    if convention == "soft":
-        extent = extent.clamp(min=1.0)
-    points = (extent / size).ceil().clamp(min=1)  # (..., N, 2) sample points a bin, along x and along y
-    x = _weigh_pixels(start[..., 0], extent[..., 0], points[..., 0], image_sizes[..., 1], size, limit)
-    y = _weigh_pixels(start[..., 1], extent[..., 1], points[..., 1], image_sizes[..., 0], size, limit)
-
-    x1, y1, x2, y2 = (edge[..., None] for edge in bitmaps.boxes.unbind(-1))
-    columns = x.weights * ((x.pixels >= x1) & (x.pixels < x2))[..., None, :]
-    rows = y.weights * ((y.pixels >= y1) & (y.pixels < y2))[..., None, :]
-    # Where the weight is 0 any pixel will do; one more at the end, so that an empty batch has one.
-    pixels = torch.nn.functional.pad(bitmaps.pixels, (0, 1))
-    column_address = torch.minimum(x.pixels - x1, x2 - x1 - 1).clamp(min=0)
-    row_address = torch.minimum(y.pixels - y1, y2 - y1 - 1).clamp(min=0) * (x2 - x1) + bitmaps.offsets[..., None]
-    total = rois.new_zeros(*rois.shape[:-1], size, size)
-    with torch.autocast(rois.device.type, enabled=False):  # half of its digits would decide on the wrong side of a half
-        for first_row in range(0, row_address.shape[-1], _ROWS_AT_A_TIME):
-            part = slice(first_row, first_row + _ROWS_AT_A_TIME)
-            picture = pixels[row_address[..., part, None] + column_address[..., None, :]].to(rois.dtype)
-            total += rows[..., part] @ (picture @ columns.mT)
-    average = total / (points[..., 0] * points[..., 1])[..., None, None]
-    return (average >= 0.5).to(average.dtype) if convention == "binary" else average
-
-
-class _Axis(NamedTuple):
-    """What the bins along one axis read."""
-
-    pixels: Tensor
-    """(..., N, w) int64: the w pixels that an RoI may touch."""
-    weights: Tensor
-    """(..., N, size, w): the sum, over the sample points of each bin, of their bilinear weights for each pixel."""
-
-
-def _weigh_pixels(start: Tensor, extent: Tensor, points: Tensor, length: Tensor, size: int, limit: int) -> _Axis:
-    """For RoIs (..., N) with `points` sample points in each of `size` bins, along an axis of `length` (...) pixels."""
-    most_points = max(1, math.ceil(limit / size))
-    bins = torch.arange(size, device=start.device)[:, None]
-    point = torch.arange(most_points, device=start.device)
-    within = (bins + (point + 0.5) / points[..., None, None]) * (extent / size)[..., None, None]
-    position = start[..., None, None] + within  # (..., N, size, most_points)
-    last = (length[..., None] - 1).to(start.dtype)  # (..., 1)
-    # RoIAlign's rules: up to one pixel outside the picture its outermost pixel counts, further out nothing does.
-    real = (point < points[..., None, None]) & (position >= -1) & (position <= last[..., None, None] + 1)
-    position = torch.minimum(position.clamp(min=0), last[..., None, None])
-    low = position.floor()
-    high = torch.minimum(low + 1, last[..., None, None])
-    first = torch.minimum(start.clamp(min=0), last).floor()
-    window = limit + 2
-    weights = start.new_zeros(*start.shape, size, window)
-    for pixel, weight in ((low, 1 - (position - low)), (high, position - low)):
-        index = (pixel - first[..., None, None]).long().clamp(max=window - 1)  # what lies beyond is not real
-        weights.scatter_add_(-1, index, weight * real)
-    return _Axis(first.long()[..., None] + torch.arange(window, device=start.device), weights)
+    return ops.crop_masks(*bitmaps, rois, image_sizes, size=size, convention=convention)

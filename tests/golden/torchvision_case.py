@@ -209,7 +209,7 @@ def _region_stages(model: MaskRCNN, batch: Batch, pyramid: list[torch.Tensor]) -
         gather_rows(targets.bitmap_offsets, rois.ground_truth),
         gather_rows(targets.bitmap_boxes, rois.ground_truth),
     )
-    masks = crop_masks(bitmaps, rois.boxes, batch.image_sizes, 28, config.mask_head.targets, max(PADDED_SIZE))
+    masks = crop_masks(bitmaps, rois.boxes, batch.image_sizes, 28, config.mask_head.targets)
     stages["mask_targets"] = masks.masked_fill(~rois.positive[..., None, None], 0.0)
     return stages
 

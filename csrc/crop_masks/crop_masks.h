@@ -1,0 +1,100 @@
+// The arithmetic of mask targets, for host and device: RoIAlign of a one-bit image that is stored box-cropped.
+// `maskrcnn/reference/mask_targets.py` is the same as a loop.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "../portability.h"
+
+namespace maskrcnn {
+
+// One object's mask: the bytes of the box [x1, x2) x [y1, y2), row by row, of an image of height x width; 0 elsewhere.
+struct Bitmap {
+  const uint8_t* pixels;
+  int64_t x1, y1, x2, y2;
+  int64_t height, width;
+};
+
+// Where the samples of an RoI lie along one axis.
+template <typename T>
+struct SampleAxis {
+  T start, bin;
+  int64_t points;  // per bin: as many as the bin has pixels, rounded up
+};
+
+// For an RoI from `low` to `high` in an image of `length` pixels. "binary" clips the RoI to the image and shifts by half
+// a pixel; "soft" does neither, and takes no RoI shorter than a pixel.
+template <typename T>
+MASKRCNN_HOST_DEVICE MASKRCNN_ALWAYS_INLINE SampleAxis<T>
+sample_axis(T low, T high, int64_t length, int64_t size, bool binary) {
+  const T limit = static_cast<T>(length);
+  if (binary) {
+    low = low < T(0) ? T(0) : (low > limit ? limit : low);
+    high = high < T(0) ? T(0) : (high > limit ? limit : high);
+  }
+  T extent = high - low;
+  if (!binary && !(extent > T(1))) {
+    extent = T(1);
+  }
+  const T bin = extent / static_cast<T>(size);
+  T points = std::ceil(bin);
+  points = points < limit ? points : limit;  // no RoI inside its image needs more; an infinite one must not hang
+  return {binary ? low - T(0.5) : low, bin, points > T(1) ? static_cast<int64_t>(points) : 1};
+}
+
+// The two pixels that a position lies between, and how far towards the second.
+template <typename T>
+struct Neighbours {
+  int64_t low, high;
+  T part;
+  bool inside;
+};
+
+template <typename T>
+MASKRCNN_HOST_DEVICE MASKRCNN_ALWAYS_INLINE Neighbours<T>
+neighbours(const SampleAxis<T>& axis, int64_t bin, int64_t point, int64_t length) {
+  const T within = (static_cast<T>(point) + T(0.5)) / static_cast<T>(axis.points);
+  T position = axis.start + (static_cast<T>(bin) + within) * axis.bin;
+  if (!(position >= T(-1) && position <= static_cast<T>(length))) {
+    return {0, 0, T(0), false};
+  }
+  position = position < T(0) ? T(0) : position;
+  const T last = static_cast<T>(length - 1);
+  position = position > last ? last : position;
+  const int64_t low = static_cast<int64_t>(position);
+  return {low, low + 1 < length ? low + 1 : low, position - static_cast<T>(low), true};
+}
+
+template <typename T>
+MASKRCNN_HOST_DEVICE MASKRCNN_ALWAYS_INLINE T pixel(const Bitmap& bitmap, int64_t x, int64_t y) {
+  if (x < bitmap.x1 || x >= bitmap.x2 || y < bitmap.y1 || y >= bitmap.y2) {
+    return T(0);
+  }
+  return bitmap.pixels[(y - bitmap.y1) * (bitmap.x2 - bitmap.x1) + (x - bitmap.x1)] ? T(1) : T(0);
+}
+
+// The average of the samples of one bin.
+template <typename T>
+MASKRCNN_HOST_DEVICE MASKRCNN_ALWAYS_INLINE T mask_average(
+    const Bitmap& bitmap, const SampleAxis<T>& rows, const SampleAxis<T>& columns, int64_t row, int64_t column) {
+  T sum = T(0);
+  for (int64_t i = 0; i < rows.points; ++i) {
+    const Neighbours<T> y = neighbours(rows, row, i, bitmap.height);
+    if (!y.inside) {
+      continue;
+    }
+    for (int64_t j = 0; j < columns.points; ++j) {
+      const Neighbours<T> x = neighbours(columns, column, j, bitmap.width);
+      if (!x.inside) {
+        continue;
+      }
+      const T top = pixel<T>(bitmap, x.low, y.low) * (T(1) - x.part) + pixel<T>(bitmap, x.high, y.low) * x.part;
+      const T bottom = pixel<T>(bitmap, x.low, y.high) * (T(1) - x.part) + pixel<T>(bitmap, x.high, y.high) * x.part;
+      sum += top * (T(1) - y.part) + bottom * y.part;
+    }
+  }
+  return sum / static_cast<T>(rows.points * columns.points);
+}
+
+}  // namespace maskrcnn
