@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import shapely
 
 from maskrcnn.data.rendered_clutter import CLUTTER_KINDS
 from maskrcnn.data.rendered_settings import RenderSettings
@@ -67,7 +68,7 @@ class Block:
     sheet: Sheet
     surface: Surface
     outline: np.ndarray
-    """(N, 2) float64: the border of the sheet in the picture. The outlines of two blocks never overlap."""
+    """(N, 2) float64: the border of the sheet in the picture. The outlines of two blocks never touch."""
     style: Style
     texts: tuple[TextPlan, ...]
 
@@ -124,34 +125,29 @@ def plan_picture(rng: np.random.Generator, settings: RenderSettings) -> PictureP
 
 
 class _Space:
-    """Which parts of the picture are taken, in square cells."""
+    """Which parts of the picture are taken."""
 
-    CELL = 6
     MARGIN = 2.0
     """Pixels along the border of the picture that stay free."""
 
     def __init__(self, height: int, width: int) -> None:
-        # Row by row in one array, with one cell more on each side.
-        self.row = width // self.CELL + 3
-        self.taken = np.zeros((height // self.CELL + 3) * self.row, bool)
         self.size = np.array([width, height]) - 2 * self.MARGIN
+        self.taken: list[shapely.Polygon] = []
 
-    def take(self, points: np.ndarray, places: np.ndarray) -> np.ndarray | None:
-        """Takes the first of some places (N, 2) where points (P, 2), 4 pixels apart or less, fall on free cells.
+    def take(self, rng: np.random.Generator, outline: np.ndarray) -> np.ndarray | None:
+        """Takes a place where an outline (P, 2) touches nothing: the first such of a few drawn by lot.
 
-        Returns the place, or None where all are taken. Cells around the points are taken, too: then whatever is
-        closer to the points than they are to each other stays clear of the next points.
+        Returns how far the outline has to be shifted to get there, (2,), or None if all of the few are taken.
         """
-        x, y = (((points[:, i] + places[:, i, None]) / self.CELL).astype(np.int32) + 1 for i in (0, 1))
-        cells = y * self.row + x
-        free = ~self.taken[cells].any(axis=1)
+        low, high = outline.min(axis=0), outline.max(axis=0)
+        shifts = self.MARGIN - low + rng.random((4, 2)) * (self.size - (high - low))
+        places = shapely.polygons(outline + shifts[:, None])
+        free = ~shapely.intersects(places[:, None], np.array(self.taken, object)[None]).any(axis=1)
         if not free.any():
             return None
         chosen = int(free.argmax())
-        for down in (-self.row, 0, self.row):
-            for across in (-1, 0, 1):
-                self.taken[cells[chosen] + (down + across)] = True
-        return places[chosen]
+        self.taken.append(places[chosen])
+        return shifts[chosen]
 
 
 def _place_block(
@@ -181,17 +177,14 @@ def _place_block(
         return None
     # Size comes last: as large as the settings and the picture allow, or less.
     heights = text_height(polygons)
-    extent = np.ptp(outline, axis=0)
     low, high = DAMAGES.get(damage, settings.text_height)
     smallest = low / heights.min()
-    largest = min(high / heights.max(), float((space.size / extent).min()))
-    inside = surface.to_picture(_grid(sheet.image.size, step=3.3 / max(largest, smallest)))
+    largest = min(high / heights.max(), float((space.size / np.ptp(outline, axis=0)).min()))
     for _ in range(4):
         if smallest > largest:
             return None
         scale = smallest * (largest / smallest) ** (rng.random() ** (0.3 if curved else 0.5))
-        corners = space.MARGIN + rng.random((3, 2)) * (space.size - scale * extent) - scale * outline.min(axis=0)
-        shift = space.take(scale * inside, corners)
+        shift = space.take(rng, scale * outline)
         if shift is not None:
             break
         largest = scale
@@ -222,7 +215,7 @@ def _sign(rng: np.random.Generator) -> float:
 def _random_style(rng: np.random.Generator, settings: RenderSettings, damage: str) -> Style:
     low_contrast = rng.random() < settings.low_contrast_fraction
     blurred = rng.random() < settings.blurred_fraction
-    blur = rng.uniform(0.05, 0.085) if blurred and not low_contrast else 0.0
+    blur = rng.uniform(0.045, 0.075) if blurred and not low_contrast else 0.0
     if damage == "smeared":  # until the letters run together
         blur = rng.uniform(0.24, 0.34)
     contrast = rng.uniform(28, 40) if low_contrast else rng.uniform(70, 200)
@@ -281,12 +274,3 @@ def _random_surface(rng: np.random.Generator, settings: RenderSettings, sheet: S
     distance = max(width, height) * rng.uniform(1.1, 3.0)
     plane = tilted_plane(float(yaw), float(pitch), float(distance), float(rng.uniform(0.75, 1.25)))
     return Surface((width / 2, height / 2), bend, plane)
-
-
-def _grid(size: tuple[int, int], step: float) -> np.ndarray:
-    """(N, 2): points of a sheet (width, height) from border to border, at most `step` apart."""
-    columns, rows = (math.ceil(side / step) + 1 for side in size)
-    grid = np.empty((rows, columns, 2))
-    grid[..., 0] = np.arange(columns) * (size[0] / (columns - 1))
-    grid[..., 1] = np.arange(rows)[:, None] * (size[1] / (rows - 1))
-    return grid.reshape(-1, 2)
