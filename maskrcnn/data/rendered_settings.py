@@ -32,7 +32,7 @@ class RenderSettings:
     """Of the blocks of text: they stand on a plate of one colour."""
     block_lines: int = 2
     """Most lines of words that share one surface."""
-    line_words: int = 2
+    line_words: int = 1
     """Most words on such a line."""
     ignored: tuple[int, int] = (0, 3)
     """Blocks of don't-care words, which are tiny, smeared or scrambled."""
