@@ -204,7 +204,10 @@ def test_held_out_texts_are_10_to_64_pixels_high(legible):
     heights = [text.height for _, text, _, _ in legible]
     assert 10 - 1e-6 <= min(heights) < 11
     assert 50 < max(heights) <= 64 + 1e-6
-    np.testing.assert_allclose([measured_height(polygon) for polygon, *_ in legible], heights, rtol=0.15)
+    # Across the reading direction; where a tilt slants the letters, they are longer than that.
+    ratios = np.array([measured_height(polygon) for polygon, *_ in legible]) / heights
+    assert ratios.min() > 0.75 and ratios.max() < 1.03
+    assert np.median(ratios) > 0.97
 
 
 def test_held_out_texts_are_rotated_by_up_to_30_degrees(legible):
@@ -238,9 +241,9 @@ def test_a_fifth_of_the_held_out_texts_are_low_in_contrast_or_blurred(legible):
     blurred = np.array([text.blurred for _, text, _, _ in legible])
     plain = ~low & ~blurred
     assert min(low.mean(), blurred.mean()) > 0.1
-    # Low in contrast, yet there to be seen: between 15 and 50 of 255 grey levels, with nearly all others above.
-    assert np.mean((levels[low] > 15) & (levels[low] < 50)) > 0.9
-    assert np.mean(levels[plain] > 50) > 0.9
+    # Low in contrast, yet there to be seen: between 15 and 55 of 255 grey levels, with nearly all others above.
+    assert np.mean((levels[low] > 15) & (levels[low] < 55)) > 0.9
+    assert np.mean(levels[plain] > 55) > 0.9
     # Blurred edges rise more gently.
     assert np.median(steepness[blurred]) < 0.8 * np.median(steepness[plain])
 
