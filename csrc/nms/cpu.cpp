@@ -52,10 +52,11 @@ struct Survivors {
 
 template <typename T>
 MASKRCNN_ALWAYS_INLINE bool any_overlaps(const Survivors<T>& survivors, const Box<T>& box, T iou_threshold) {
+  const T factor = may_overlap_factor(iou_threshold);
   for (int64_t block = 0; block < survivors.count; block += kBlock) {
     int hits = 0;
     for (int64_t i = block; i < block + kBlock; ++i) {
-      hits |= may_overlap(survivors[i], box, iou_threshold);
+      hits |= may_overlap(survivors[i], box, factor);
     }
     if (hits == 0) {
       continue;
@@ -110,7 +111,8 @@ MASKRCNN_ALWAYS_INLINE int64_t suppress(
 
 // target_clones needs functions that are no templates.
 MASKRCNN_TARGET_CLONES int64_t suppress_clones(
-    Candidate<float>* candidates, int64_t count, const float* boxes, float* storage, float threshold, int64_t max_keep) {
+    Candidate<float>* candidates, int64_t count, const float* boxes, float* storage, float threshold,
+    int64_t max_keep) {
   return suppress(candidates, count, boxes, storage, threshold, max_keep);
 }
 

@@ -41,12 +41,18 @@ MASKRCNN_HOST_DEVICE MASKRCNN_ALWAYS_INLINE bool overlaps(const Box<T>& a, const
   return shared / (both < smallest ? smallest : both) > iou_threshold;
 }
 
-// The same question without the division, which costs as much as all the rest: true wherever `overlaps` is true, and
-// also for IoUs up to one per cent below the threshold.
+// The same question without the division, which costs as much as all the rest: IoU > t says that
+// shared > t / (1 + t) * (sum of both areas). With `may_overlap_factor` this is true wherever `overlaps` is, and also
+// for IoUs up to one per cent below the threshold.
 template <typename T>
-MASKRCNN_HOST_DEVICE MASKRCNN_ALWAYS_INLINE bool may_overlap(const Box<T>& a, const Box<T>& b, T iou_threshold) {
-  const T shared = intersection(a, b);
-  return shared > T(0.99) * iou_threshold * (a.area + b.area - shared);
+MASKRCNN_HOST_DEVICE MASKRCNN_ALWAYS_INLINE T may_overlap_factor(T iou_threshold) {
+  const T threshold = T(0.99) * iou_threshold;
+  return threshold / (T(1) + threshold);
+}
+
+template <typename T>
+MASKRCNN_HOST_DEVICE MASKRCNN_ALWAYS_INLINE bool may_overlap(const Box<T>& a, const Box<T>& b, T factor) {
+  return intersection(a, b) > factor * (a.area + b.area);
 }
 
 }  // namespace maskrcnn

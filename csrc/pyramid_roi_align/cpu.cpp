@@ -1,8 +1,7 @@
 // RoIAlign over a pyramid on the CPU, forward and backward.
 //
-// The samples of a bin often fall between the same pixels, so they are first merged, for each axis, into a short list
-// of pixels with weights ("taps"). A bin is then a sum over its taps in y and its taps in x. With channels-last
-// features a tap is a whole row of channels, and the innermost loop runs over vectors of contiguous memory.
+// A bin is a sum over its taps in y and its taps in x (`cpu_pyramid.h`). With channels-last features a tap is a whole
+// row of channels, and the innermost loop runs over contiguous memory.
 //
 // Forward, the RoIs are divided among the threads. Backward, RoIs overlap, so the images and blocks of channels are
 // divided instead: no two threads write to one place, and the order of the sums does not depend on the threads.
@@ -17,7 +16,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "pyramid_roi_align.h"
+#include "cpu_pyramid.h"
 
 namespace maskrcnn {
 namespace {
@@ -25,139 +24,54 @@ namespace {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// One level of the features, or of their gradient; strides in elements.
-template <typename F>
-struct Level {
-  F* data;
-  int64_t height, width;
-  int64_t image_stride, channel_stride, row_stride, column_stride;
-};
-
-// The taps of all bins along one axis: those of bin p are first[p] up to, not including, first[p + 1].
-template <typename T>
-struct Taps {
-  std::vector<int64_t> first;
-  std::vector<int64_t> offset;  // of the pixel from the first one of its axis, in elements
-  std::vector<T> weight;
-
-  Taps(const Pooling<T>& pooling, int64_t largest_extent) : first(pooling.output_size + 1) {
-    const bool few = pooling.sampling_ratio > 0 && pooling.sampling_ratio < largest_extent;
-    const int64_t per_bin = std::min(largest_extent, few ? 2 * pooling.sampling_ratio : largest_extent);
-    offset.resize(pooling.output_size * per_bin);
-    weight.resize(pooling.output_size * per_bin);
+// The innermost loop of everything that is channels-last: out[c] += weight * in[c]. It stands alone because
+// target_clones needs functions that are no templates, and because compilers vectorise it without fail like this.
+#define MASKRCNN_ADD_SCALED(Out, In)                                                                                \
+  MASKRCNN_TARGET_CLONES void add_scaled(Out* __restrict out, const In* __restrict in, Out weight, int64_t count) { \
+    for (int64_t c = 0; c < count; ++c) {                                                                           \
+      out[c] += weight * static_cast<Out>(in[c]);                                                                   \
+    }                                                                                                               \
   }
+MASKRCNN_ADD_SCALED(float, float)
+MASKRCNN_ADD_SCALED(double, double)
+MASKRCNN_ADD_SCALED(float, c10::BFloat16)
+MASKRCNN_ADD_SCALED(float, c10::Half)
+#undef MASKRCNN_ADD_SCALED
 
-  void set(const Axis<T>& axis, int64_t stride) {
-    int64_t count = 0;
-    for (int64_t bin = 0; bin + 1 < static_cast<int64_t>(first.size()); ++bin) {
-      first[bin] = count;
-      const T start = axis.first_sample(bin);
-      for (int64_t i = 0; i < axis.visited && start + T(i) < axis.per_bin; ++i) {
-        const Neighbours<T> pixels = neighbours(axis.position(bin, start + T(i)), axis.extent);
-        add(first[bin], count, pixels.low * stride, pixels.low_weight / axis.per_bin);
-        add(first[bin], count, pixels.high * stride, pixels.high_weight / axis.per_bin);
-      }
-    }
-    first.back() = count;
-  }
-
- private:
-  // The samples of a bin are in order, so a pixel that was met before is one of the last two.
-  void add(int64_t bin_first, int64_t& count, int64_t pixel_offset, T pixel_weight) {
-    if (pixel_weight == T(0)) {
-      return;
-    }
-    for (int64_t i = count - 1; i >= std::max(bin_first, count - 2); --i) {
-      if (offset[i] == pixel_offset) {
-        weight[i] += pixel_weight;
-        return;
-      }
-    }
-    offset[count] = pixel_offset;
-    weight[count] = pixel_weight;
-    ++count;
-  }
-};
-
-// `channels` values of one bin, from features whose channels are contiguous.
-template <int channels, typename F, typename T>
-MASKRCNN_ALWAYS_INLINE void pool_channels(
-    const F* features, const Taps<T>& rows, const Taps<T>& columns, int64_t bin_row, int64_t bin_column, F* out) {
-  T sum[channels] = {};
-  for (int64_t y = rows.first[bin_row]; y < rows.first[bin_row + 1]; ++y) {
-    for (int64_t x = columns.first[bin_column]; x < columns.first[bin_column + 1]; ++x) {
-      const T weight = rows.weight[y] * columns.weight[x];
-      const F* pixel = features + rows.offset[y] + columns.offset[x];
-      for (int c = 0; c < channels; ++c) {
-        sum[c] += weight * static_cast<T>(pixel[c]);
-      }
-    }
-  }
-  for (int c = 0; c < channels; ++c) {
-    out[c] = static_cast<F>(sum[c]);
-  }
-}
-
-// One RoI, channels-last: out (S, S, C).
+// One RoI, channels-last: out (S, S, C). `sum` has room for C values.
 template <typename F, typename T>
-MASKRCNN_ALWAYS_INLINE void pool_roi(
-    const F* features, const Taps<T>& rows, const Taps<T>& columns, int64_t output_size, int64_t channels, F* out) {
+void pool_roi(
+    const F* features, const Taps<T>& rows, const Taps<T>& columns, int64_t output_size, int64_t channels, T* sum,
+    F* out) {
   for (int64_t bin_row = 0; bin_row < output_size; ++bin_row) {
-    for (int64_t bin_column = 0; bin_column < output_size; ++bin_column, out += channels) {
-      int64_t c = 0;
-      for (; c + 64 <= channels; c += 64) {
-        pool_channels<64>(features + c, rows, columns, bin_row, bin_column, out + c);
+    for (int64_t bin_column = 0; bin_column < output_size; ++bin_column) {
+      std::fill_n(sum, channels, T(0));
+      for (int64_t y = rows.first[bin_row]; y < rows.first[bin_row + 1]; ++y) {
+        for (int64_t x = columns.first[bin_column]; x < columns.first[bin_column + 1]; ++x) {
+          add_scaled(
+              sum, features + rows.offset[y] + columns.offset[x], rows.weight[y] * columns.weight[x], channels);
+        }
       }
-      for (; c + 8 <= channels; c += 8) {
-        pool_channels<8>(features + c, rows, columns, bin_row, bin_column, out + c);
-      }
-      for (; c < channels; ++c) {
-        pool_channels<1>(features + c, rows, columns, bin_row, bin_column, out + c);
-      }
+      out = std::transform(sum, sum + channels, out, [](T value) { return static_cast<F>(value); });
     }
   }
 }
 
-// The reverse of `pool_roi`: bins (S, S, C) are added to the gradient of the features.
+// The reverse: bins (S, S, C) are added to the gradient of the features.
 template <typename T>
-MASKRCNN_ALWAYS_INLINE void spread_roi(
+void spread_roi(
     T* gradient, const Taps<T>& rows, const Taps<T>& columns, int64_t output_size, int64_t channels, const T* bins) {
   for (int64_t bin_row = 0; bin_row < output_size; ++bin_row) {
     for (int64_t bin_column = 0; bin_column < output_size; ++bin_column, bins += channels) {
       for (int64_t y = rows.first[bin_row]; y < rows.first[bin_row + 1]; ++y) {
         for (int64_t x = columns.first[bin_column]; x < columns.first[bin_column + 1]; ++x) {
-          const T weight = rows.weight[y] * columns.weight[x];
-          T* __restrict pixel = gradient + rows.offset[y] + columns.offset[x];
-          const T* __restrict bin = bins;
-          for (int64_t c = 0; c < channels; ++c) {
-            pixel[c] += weight * bin[c];
-          }
+          add_scaled(
+              gradient + rows.offset[y] + columns.offset[x], bins, rows.weight[y] * columns.weight[x], channels);
         }
       }
     }
   }
 }
-
-// target_clones needs functions that are no templates.
-#define MASKRCNN_POOL_CLONES(F, T)                                                                          \
-  MASKRCNN_TARGET_CLONES void pool_roi_clones(                                                              \
-      const F* features, const Taps<T>& rows, const Taps<T>& columns, int64_t output_size, int64_t channels, F* out) { \
-    pool_roi(features, rows, columns, output_size, channels, out);                                          \
-  }
-MASKRCNN_POOL_CLONES(float, float)
-MASKRCNN_POOL_CLONES(double, double)
-MASKRCNN_POOL_CLONES(c10::BFloat16, float)
-MASKRCNN_POOL_CLONES(c10::Half, float)
-#undef MASKRCNN_POOL_CLONES
-
-#define MASKRCNN_SPREAD_CLONES(T)                                                                           \
-  MASKRCNN_TARGET_CLONES void spread_roi_clones(                                                            \
-      T* gradient, const Taps<T>& rows, const Taps<T>& columns, int64_t output_size, int64_t channels, const T* bins) { \
-    spread_roi(gradient, rows, columns, output_size, channels, bins);                                       \
-  }
-MASKRCNN_SPREAD_CLONES(float)
-MASKRCNN_SPREAD_CLONES(double)
-#undef MASKRCNN_SPREAD_CLONES
 
 // One RoI in any other layout, a channel at a time; strides in elements.
 template <typename F, typename T>
@@ -201,34 +115,6 @@ void spread_roi_strided(
   }
 }
 
-// What a call says about its levels and RoIs, in the form the loops need.
-template <typename F, typename T>
-struct Pyramid {
-  std::vector<Level<F>> levels;
-  std::vector<T> scales;
-  Pooling<T> pooling;
-  const T* rois;
-  int64_t largest_height = 0, largest_width = 0;
-
-  void add(const Tensor& tensor, F* data, double stride) {
-    levels.push_back(
-        {data, tensor.size(2), tensor.size(3), tensor.stride(0), tensor.stride(1), tensor.stride(2), tensor.stride(3)});
-    scales.push_back(static_cast<T>(1.0 / stride));
-    largest_height = std::max(largest_height, tensor.size(2));
-    largest_width = std::max(largest_width, tensor.size(3));
-  }
-
-  // Finds the level of an RoI and its taps there.
-  const Level<F>& locate(int64_t roi_index, Taps<T>& rows, Taps<T>& columns) const {
-    const T* roi = rois + 4 * roi_index;
-    const int64_t index = level_of_roi(roi, static_cast<int64_t>(levels.size()), pooling.finest_size);
-    const Level<F>& level = levels[index];
-    columns.set(Axis<T>(roi[0], roi[2], scales[index], level.width, pooling), level.column_stride);
-    rows.set(Axis<T>(roi[1], roi[3], scales[index], level.height, pooling), level.row_stride);
-    return level;
-  }
-};
-
 template <typename F, typename T>
 void pool_all(const Pyramid<const F, T>& pyramid, int64_t rois_per_image, Tensor& output, bool channels_last) {
   const int64_t size = pyramid.pooling.output_size;
@@ -239,15 +125,19 @@ void pool_all(const Pyramid<const F, T>& pyramid, int64_t rois_per_image, Tensor
   const int64_t workers = std::min<int64_t>(count, torch::stable::get_num_threads());
   std::vector<Taps<T>> rows(workers, Taps<T>(pyramid.pooling, pyramid.largest_height));
   std::vector<Taps<T>> columns(workers, Taps<T>(pyramid.pooling, pyramid.largest_width));
+  std::vector<T> sums(workers * channels);
+  const std::vector<int64_t> order = pyramid.nearby_order(output.size(0), rois_per_image);
 
   torch::stable::parallel_for(0, workers, 1, [&](int64_t first, int64_t last) {
     for (int64_t worker = first; worker < last; ++worker) {
-      for (int64_t roi = worker; roi < count; roi += workers) {  // neighbours in the list have similar costs
+      for (int64_t position = worker * count / workers; position < (worker + 1) * count / workers; ++position) {
+        const int64_t roi = order[position];
         const Level<const F>& level = pyramid.locate(roi, rows[worker], columns[worker]);
         const F* image = level.data + (roi / rois_per_image) * level.image_stride;
         F* roi_out = out + roi * channels * size * size;
         if (channels_last && level.channel_stride == 1) {
-          pool_roi_clones(image, rows[worker], columns[worker], size, channels, roi_out);
+          pool_roi(
+              image, rows[worker], columns[worker], size, channels, sums.data() + worker * channels, roi_out);
         } else {
           pool_roi_strided(
               level, image, rows[worker], columns[worker], size, channels, roi_out, channels_last ? 1 : size * size,
@@ -273,6 +163,7 @@ void spread_all(const Pyramid<T, T>& pyramid, const Tensor& gradient) {
   const int64_t tasks = batch * blocks;
   std::vector<Taps<T>> rows(tasks, Taps<T>(pyramid.pooling, pyramid.largest_height));
   std::vector<Taps<T>> columns(tasks, Taps<T>(pyramid.pooling, pyramid.largest_width));
+  const std::vector<int64_t> order = pyramid.nearby_order(batch, rois_per_image);
   std::vector<T> all_bins(tasks * size * size * block);
 
   torch::stable::parallel_for(0, tasks, 1, [&](int64_t first, int64_t last) {
@@ -280,8 +171,9 @@ void spread_all(const Pyramid<T, T>& pyramid, const Tensor& gradient) {
       const int64_t image = task / blocks, first_channel = task % blocks * block;
       const int64_t width = std::min(block, channels - first_channel);
       T* bins = all_bins.data() + task * size * size * block;
-      for (int64_t roi = 0; roi < rois_per_image; ++roi) {
-        const Level<T>& level = pyramid.locate(image * rois_per_image + roi, rows[task], columns[task]);
+      for (int64_t position = image * rois_per_image; position < (image + 1) * rois_per_image; ++position) {
+        const int64_t roi = order[position] - image * rois_per_image;
+        const Level<T>& level = pyramid.locate(order[position], rows[task], columns[task]);
         const F* source = incoming + image * image_stride + roi * roi_stride + first_channel * channel_stride;
         for (int64_t y = 0; y < size; ++y) {
           for (int64_t x = 0; x < size; ++x) {
@@ -293,7 +185,7 @@ void spread_all(const Pyramid<T, T>& pyramid, const Tensor& gradient) {
         }
         T* target = level.data + image * level.image_stride + first_channel * level.channel_stride;
         if (level.channel_stride == 1) {
-          spread_roi_clones(target, rows[task], columns[task], size, width, bins);
+          spread_roi(target, rows[task], columns[task], size, width, bins);
         } else {
           spread_roi_strided(level, target, rows[task], columns[task], size, width, bins);
         }
