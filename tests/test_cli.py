@@ -1,8 +1,10 @@
 """The command line: what each command says, leaves and refuses, and which errors keep their traceback."""
 
 import csv
+import importlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 import warnings
@@ -71,9 +73,20 @@ def test_help_names_every_argument_and_gives_an_example(capsys, command, argumen
     with pytest.raises(SystemExit, match="0"):
         main([command, "--help"])
     text = capsys.readouterr().out
-    usage, _, examples = text.partition("example")
+    usage, _, examples = text.partition("\nexample")
     assert all(argument in usage for argument in arguments)
     assert f"\n  python -m maskrcnn {command}" in examples
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_examples_of_the_help_are_commands(monkeypatch, command):
+    module = importlib.import_module(f"maskrcnn.cli.{command}")
+    asked = []
+    monkeypatch.setattr(module, "run", asked.append)
+    examples = module.DETAILS.partition("\nexample")[2].replace("\\\n", " ").splitlines()[1:]
+    for example in examples:
+        assert main(shlex.split(example)[3:]) == 0, example
+    assert [arguments.command for arguments in asked] == [command] * len(examples) != []
 
 
 # Mistakes

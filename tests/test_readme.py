@@ -1,0 +1,159 @@
+"""What the README and the pages about data sets say: every path exists, and every command works."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from small_text import SETTINGS, picture, run, save_small_weights
+
+from maskrcnn import detector
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ("README.md", "datasets/README.md", "datasets/icdar2015/README.md")
+
+SHORTER = {
+    "--count 20": "--count 4",
+    "training.steps=20": "training.steps=2",
+    "img_1..img_900": "img_1..img_2",
+    "img_901..img_1000": "img_3..img_4",
+    "check icdar2015 DIR": "check icdar2015 data/rendered",
+}
+"""What is said in the pages, and what is run instead, with a rendered data set of 4 + 2 pictures as data/icdar2015."""
+
+SMALLER = {
+    "train": ["--set", *SETTINGS, "training.steps=2"],
+    "evaluate": ["--set", "model.image.short_side=256", "model.image.long_side=256"],
+    "predict": ["--set", "model.image.short_side=256", "model.image.long_side=256", "--threshold", "0.1"],
+}
+"""What is added to a command so that it takes a moment."""
+
+
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text("utf-8")
+
+
+def commands(page: str) -> list[str]:
+    """The shell commands of a page, without their comments."""
+    lines = re.findall(r"^    ((?:make|pip|python) .*)$", text_of(page), re.MULTILINE)
+    return [shlex.join(shlex.split(line, comments=True)) for line in lines]
+
+
+def test_the_pages_have_commands():
+    assert len(commands("README.md")) > 8
+    assert all(any(command.startswith("python -m maskrcnn") for command in commands(page)) for page in PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_path_that_is_linked_or_named_exists(page):
+    text = text_of(page)
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    missing = [link for link in links if not ((ROOT / page).parent / link).exists()]
+    named = re.findall(r"`((?:maskrcnn|csrc|tests|datasets|notebooks)/[\w/.-]+)`", text)
+    missing += [path for path in named if not (ROOT / path).exists()]
+    assert not missing
+    assert page != "README.md" or (len(links) > 30 and len(named) > 1)
+
+
+def test_the_table_leads_from_the_paper_to_a_module_and_a_test():
+    rows = [line for line in text_of("README.md").splitlines() if line.startswith("|") and "](" in line]
+    assert len(rows) >= 15
+    for row in rows:
+        *_, module, test, _ = row.split("|")
+        modules, tests = (re.findall(r"\]\(([^)]+)\)", cell) for cell in (module, test))
+        assert modules and all(path.startswith(("maskrcnn/", "csrc/")) for path in modules), row
+        assert tests and all(re.fullmatch(r"tests/test_\w+\.py", path) for path in tests), row
+
+
+def test_make_knows_what_the_pages_ask_of_it():
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    asked = {command.split()[1] for page in PAGES for command in commands(page) if command.startswith("make ")}
+    assert {"demo", "test"} <= asked <= targets
+
+
+def test_what_pip_is_to_install_is_what_is_tested():
+    pinned = dict(re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
+    lines = [command.split()[2:] for command in commands("README.md") if command.startswith("pip install")]
+    assert ["--no-build-isolation", "-e", "."] in lines
+    for package in (word for line in lines for word in line if re.match(r"[a-z]", word)):
+        name, _, version = package.partition("==")
+        assert name in pinned and version in ("", pinned[name])
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch) -> Path:
+    """An empty folder to work in, with a photograph, and with weights called text_small if none have shipped yet."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(picture(0)).save("photo.jpg")
+    if "text_small" not in detector.shipped_weights():
+        monkeypatch.setattr(detector, "SHIPPED", tmp_path / "shipped")
+        (tmp_path / "shipped").mkdir()
+        save_small_weights(tmp_path / "shipped" / "text_small.safetensors")
+    return tmp_path
+
+
+def follow(capsys: pytest.CaptureFixture, page: str) -> dict[str, str]:
+    """Runs the page's commands of `python -m maskrcnn`; returns what each has printed."""
+    printed = {}
+    for command in commands(page):
+        if not command.startswith("python -m maskrcnn "):
+            continue
+        shortened = command
+        for said, instead in SHORTER.items():
+            shortened = shortened.replace(said, instead)
+        arguments = [
+            path
+            for word in shlex.split(shortened)[3:]
+            for path in (sorted(map(str, Path().glob(word))) if "*" in word else [word])
+        ]
+        if "results.zip" in arguments and not Path("results.zip").exists():
+            results_of("runs/first/model.safetensors", capsys)
+        printed[command] = run(capsys, *arguments, *SMALLER.get(arguments[0], []))
+    return printed
+
+
+def results_of(weights: str, capsys: pytest.CaptureFixture) -> None:
+    """Stands in for somebody's results.zip."""
+    images = sorted(Path("data/rendered/ch4_test_images").iterdir())
+    run(capsys, "predict", weights, *images, "--out", "runs/results", "--submission", *SMALLER["predict"])
+    shutil.copy("runs/results/submission.zip", "results.zip")
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_work(capsys, desk):
+    printed = follow(capsys, "README.md")
+    for path in (
+        "found/photo.png",
+        "found/photo.json",
+        "data/rendered/ch4_training_images/img_4.jpg",
+        "runs/first/model.safetensors",
+        "runs/first/curves.png",
+        "runs/evaluate/worst.png",
+        "runs/found/img_1.json",
+    ):
+        assert (desk / path).is_file(), path
+    said = {command.split()[3]: text for command, text in printed.items()}
+    assert said.keys() >= {"predict", "render", "check", "train", "evaluate", "score", "info"}
+    assert said["check"].startswith("4 images, ") and "hmean" in said["evaluate"] and "hmean" in said["score"]
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_works(capsys, desk):
+    blocks = re.findall(r"^```python\n(.*?)^```", text_of("README.md"), re.MULTILINE | re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+    lines = [line for line in capsys.readouterr().out.splitlines() if re.match(r"0\.\d+ \[\[", line)]
+    assert lines or "text_small" in detector.shipped_weights()  # the stand-in finds something everywhere
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES[1:])
+def test_the_commands_about_data_sets_work(capsys, desk, page):
+    run(capsys, "render", "data/icdar2015", "--format", "icdar2015", "--count", 4)
+    printed = follow(capsys, page)
+    assert printed
+    if "icdar2015/" in page:
+        assert (desk / "found" / "submission.zip").is_file()
