@@ -109,8 +109,7 @@ def mistake(capsys: pytest.CaptureFixture, *arguments: object) -> str:
         code = main([str(argument) for argument in arguments])
     except SystemExit as left:  # argparse
         code = left.code
-    lines = capsys.readouterr().err.splitlines()
-    said = [line for line in lines if not line.startswith("step ")]
-    assert code == MISTAKE and len(said) == 1, lines
+    said = capsys.readouterr().err.splitlines()
+    assert code == MISTAKE and len(said) == 1, said
     assert said[0].startswith(f"maskrcnn {arguments[0]}: "), said
     return said[0].split(": ", 1)[1]

@@ -483,3 +483,26 @@ def test_the_demo_is_told_where_and_with_which_seed(capsys, monkeypatch, tmp_pat
     run(capsys, "demo")
     run(capsys, "demo", "--out", tmp_path, "--seed", 3)
     assert told == [(Path("runs/demo"), 0), (tmp_path, 3)]
+
+
+# from files to a score
+
+
+@pytest.mark.slow
+def test_a_detector_is_trained_evaluated_used_and_scored(capsys, data, tmp_path):
+    """What reaches the end unspoilt: coordinates, scales, names and thresholds, through every file on the way."""
+    sizes = ["model.anchors.sizes=8,16,32,64,128", "model.image.short_side=160", "model.image.long_side=160"]
+    crops = ["data.crop=128", "data.scale_range=0.9,1.1"]
+    pace = ["training.steps=150", "training.learning_rate=0.003", "training.warmup_steps=20"]
+    run(capsys, *train_arguments(data, tmp_path / "run", *sizes, *crops, *pace, "training.average_decay=0.9"))
+    weights = tmp_path / "run" / "model.safetensors"
+    run(capsys, "evaluate", weights, "--data", data, "--out", tmp_path / "e", "--json", tmp_path / "score.json")
+    best = json.loads((tmp_path / "score.json").read_text())
+    assert best["hmean"] >= 0.75 and best["ground_truths"] == 4
+
+    images = sorted((data / "ch4_test_images").iterdir())
+    chosen = ["--threshold", best["threshold"]]
+    run(capsys, "predict", weights, *images, "--out", tmp_path / "found", "--submission", *chosen)
+    submission = tmp_path / "found" / "submission.zip"
+    score = json.loads(run(capsys, "score", "icdar2015", data / "Challenge4_Test_Task1_GT", submission, "--json"))
+    assert score["matched"] == best["matched"] and score["detections"] == best["detections"]

@@ -1,0 +1,44 @@
+"""From the word after --data to a data set."""
+
+import numpy as np
+import pytest
+from small_text import small_config, write_icdar2015
+
+from maskrcnn.data.icdar import ICDAR2015
+from maskrcnn.data.sources import open_data
+
+
+def test_a_folder_is_read_as_icdar2015(tmp_path):
+    data = write_icdar2015(tmp_path, training=4)
+    assert isinstance(open_data(str(data), "train", small_config()), ICDAR2015)
+    assert open_data(str(data), "img_2..img_3", small_config()).names == ["img_2.jpg", "img_3.jpg"]
+    assert len(open_data(str(data), "test", small_config())) == 2
+
+
+def test_rendered_text_is_as_large_as_the_crops_of_the_recipe():
+    for crop, side in ((128, 128), (0, 512)):
+        assert open_data("rendered", "train", small_config(f"data.crop={crop}"))[0].image.shape == (side, side, 3)
+
+
+def test_rendered_text_differs_for_each_split_and_seed():
+    images = [
+        open_data("rendered", split, small_config("data.crop=128", f"training.seed={seed}"))[5].image
+        for split in ("train", "test")
+        for seed in (0, 1)
+    ]
+    assert not any(np.array_equal(images[i], images[j]) for i in range(4) for j in range(i))
+    again = open_data("rendered", "test", small_config("data.crop=128", "training.seed=1"))[5].image
+    np.testing.assert_array_equal(again, images[3])
+
+
+def test_training_need_never_see_a_picture_twice_and_a_test_comes_to_an_end():
+    config = small_config("data.crop=128")
+    assert len(open_data("rendered", "train", config)) == 1_000_000
+    assert len(open_data("rendered", "test", config)) == 200
+
+
+def test_what_there_is_not():
+    with pytest.raises(ValueError, match=r"--split img_1\.\.img_9: rendered text has the splits train and test"):
+        open_data("rendered", "img_1..img_9", small_config())
+    with pytest.raises(ValueError, match="rendred: found nothing, expected the data set's folder"):
+        open_data("rendred", "train", small_config())
