@@ -262,12 +262,12 @@ def test_weights_carry_over():
 @pytest.mark.slow
 @pytest.mark.parametrize("conventions", ["group norm", "MMOCR", "torchvision"])
 def test_one_picture_is_learned_by_heart(conventions):
-    """Within 200 steps both objects are found, with class, box and outline."""
+    """Within 300 steps both objects are found, with class, box and outline."""
     config = replace(STEPS[conventions], backbone=SMALL.backbone)
     model, batch = make_model(config), make_batch([PICTURES[0]], 2)
     batch = replace(batch, original_sizes=batch.image_sizes)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for _ in range(200):
+    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    for _ in range(300):
         optimiser.zero_grad()
         total_loss(model(batch).losses).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)

@@ -11,7 +11,7 @@ from torch import nn
 from maskrcnn.config import BackboneConfig
 from maskrcnn.model.resnet import EvalBatchNorm, FrozenBatchNorm, ResNet, make_norm
 
-NARROW = BackboneConfig(depth="18", width=8, norm="batch", frozen_stages=0)
+NARROW = BackboneConfig(depth="18", width=16, norm="batch", frozen_stages=0)
 
 
 def parameter_count(module):
@@ -103,7 +103,7 @@ def test_every_stage_has_the_size_divided_by_its_stride_rounded_up(depth, height
     features = model(torch.randn(2, 3, height, width))
     expansion = 4 if depth == "50" else 1
     expected = [
-        (2, 8 * 2**stage * expansion, math.ceil(height / stride), math.ceil(width / stride))
+        (2, NARROW.width * 2**stage * expansion, math.ceil(height / stride), math.ceil(width / stride))
         for stage, stride in enumerate((4, 8, 16, 32))
     ]
     assert [tuple(feature.shape) for feature in features] == expected
