@@ -108,7 +108,12 @@ def _train(config: Config, pictures: Samples, out: Path) -> tuple[MaskRCNN, floa
     model = MaskRCNN(config.model)
     training = config.training
     batches = TrainingBatches(
-        pictures, augmentation(config.data), config.model.image, batch_size=training.batch_size, seed=training.seed
+        pictures,
+        augmentation(config.data),
+        config.model.image,
+        batch_size=training.batch_size,
+        seed=training.seed,
+        ignored=config.data.ignored,
     )
     summary = train(
         model,

@@ -27,7 +27,7 @@ SMALL = ModelConfig(
     class_names=("text",),
     image=ImageConfig(short_side=1920, long_side=1920),
     backbone=BackboneConfig(depth="tiny", width=32, norm="batch", frozen_stages=0, pyramid_channels=48),
-    # Words as tall as five times their width are rare enough to leave out on a laptop.
+    # Words seven times as tall as wide are rare enough to leave out on a laptop.
     anchors=AnchorConfig(sizes=(16.0, 32.0, 64.0, 128.0, 256.0), ratios=TEXT_RATIOS[:4]),
     rpn=RPNConfig(candidates_train=500, candidates_test=500, proposals_train=250, proposals_test=300, samples=128),
     box_head=BoxHeadConfig(hidden=256, samples=64),

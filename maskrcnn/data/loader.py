@@ -6,7 +6,6 @@ it and whatever was made before. A resumed run asks for batch k and gets the one
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import sys
@@ -27,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from maskrcnn.config import ImageConfig
 from maskrcnn.data.polygons import pixel_box, rasterize
+from maskrcnn.data.transforms import fitted_size
 from maskrcnn.structures import Batch, Sample, Targets
 
 Ignored = Literal["ignore", "background", "paint"]
@@ -61,9 +61,7 @@ def network_size(height: int, width: int, image: ImageConfig) -> tuple[int, int]
 
     Pictures are enlarged as well; no side becomes less than one pixel.
     """
-    scale = min(image.short_side / min(height, width), image.long_side / max(height, width))
-    half = 0.5 if image.rounding == "nearest" else 0.0
-    return max(1, math.floor(height * scale + half)), max(1, math.floor(width * scale + half))
+    return fitted_size(height, width, image.short_side, image.long_side, image.rounding)
 
 
 def to_network_size(sample: Sample, image: ImageConfig) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
