@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -43,11 +43,23 @@ _FALLBACKS = {
     "crop_masks": fallback_masks.crop_masks,
 }
 
+
+def _without_autocast(kernel: Callable) -> Callable:
+    """A compiled kernel computes in the dtypes it is given; this makes one in PyTorch do so, in its products, too."""
+
+    def run(*arguments: Any) -> Any:
+        tensor = arguments[0] if isinstance(arguments[0], Tensor) else arguments[0][0]
+        with torch.autocast(tensor.device.type, enabled=False):
+            return kernel(*arguments)
+
+    return run
+
+
 _library = torch.library.Library("maskrcnn", "DEF")
 for _name, _schema in SCHEMAS.items():
     _library.define(_name + _schema)
     # A kernel registered for one device has precedence over this one, which is for all of them.
-    _library.impl(_name, _FALLBACKS[_name], "CompositeExplicitAutograd")
+    _library.impl(_name, _without_autocast(_FALLBACKS[_name]), "CompositeExplicitAutograd")
 
 
 @torch.library.register_fake("maskrcnn::nms", lib=_library)
