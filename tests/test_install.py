@@ -30,7 +30,7 @@ print(build["reason"])
 RESULTS = [
     "[1, 2, -1]",
     "[16.5, 18.5, 36.5, 38.5]",
-    "[1.01611328125, 1.01806640625, 1.03564453125, 1.03759765625]",  # more digits than bfloat16, and autocast, would leave
+    "[1.01611328125, 1.01806640625, 1.03564453125, 1.03759765625]",  # more digits than autocast would leave
 ]
 
 
