@@ -13,9 +13,9 @@ from PIL import Image
 
 import maskrcnn
 from maskrcnn.config import Config
-from maskrcnn.data.augmentation import augmentation
-from maskrcnn.data.loader import Samples, TrainingBatches, training_loader
+from maskrcnn.data.loader import Samples
 from maskrcnn.data.rendered_text import DEMO, RenderedText
+from maskrcnn.data.sources import training_stream
 from maskrcnn.detector import Detector
 from maskrcnn.evaluate import evaluate_texts
 from maskrcnn.evaluation.text_scores import TextScores, best_threshold
@@ -106,23 +106,9 @@ def _train(config: Config, pictures: Samples, out: Path) -> tuple[MaskRCNN, floa
     """The trained network (its averaged weights) and the seconds from the first to the last step."""
     torch.manual_seed(config.training.seed)
     model = MaskRCNN(config.model)
-    training = config.training
-    batches = TrainingBatches(
-        pictures,
-        augmentation(config.data),
-        config.model.image,
-        batch_size=training.batch_size,
-        seed=training.seed,
-        ignored=config.data.ignored,
-    )
-    summary = train(
-        model,
-        lambda start: training_loader(batches, steps=training.steps, start=start, workers=training.workers),
-        config,
-        out,
-    )
+    summary = train(model, training_stream(pictures, config), config, out)
     if summary.stopped_early:
-        raise ValueError(f"stopped by {summary.stopped_by} after {summary.steps} of {training.steps} steps")
+        raise ValueError(f"stopped by {summary.stopped_by} after {summary.steps} of {config.training.steps} steps")
     model.load_state_dict(summary.weights)
     return model, summary.train_seconds
 

@@ -9,9 +9,7 @@ from pathlib import Path
 import torch
 
 from maskrcnn.cli.arguments import add_data, add_settings, duration
-from maskrcnn.data.augmentation import augmentation
-from maskrcnn.data.loader import TrainingBatches, training_loader
-from maskrcnn.data.sources import open_data
+from maskrcnn.data.sources import open_data, training_stream
 from maskrcnn.detector import available_device, find_weights
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.recipes import RECIPES, recipe
@@ -65,15 +63,6 @@ def run(arguments: argparse.Namespace) -> None:
     model.to(available_device())
 
     out = Path(arguments.out)
-    training = config.training
-    batches = TrainingBatches(
-        samples,
-        augmentation(config.data),
-        config.model.image,
-        batch_size=training.batch_size,
-        seed=training.seed,
-        ignored=config.data.ignored,
-    )
 
     def keep(step: int, weights: dict[str, torch.Tensor]) -> None:
         save_weights(out / WEIGHTS_NAME, weights, config, extra={"steps": str(step)})
@@ -81,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     summary = train(
         model,
-        lambda start: training_loader(batches, steps=training.steps, start=start, workers=training.workers),
+        training_stream(samples, config),
         config,
         out,
         resume=arguments.resume,
@@ -89,5 +78,6 @@ def run(arguments: argparse.Namespace) -> None:
         stop_after_seconds=60 * arguments.minutes,
     )
     if summary.stopped_early:
-        print(f"stopped by {summary.stopped_by} after {summary.steps} of {training.steps} steps; --resume goes on")
+        progress = f"{summary.steps} of {config.training.steps} steps"
+        print(f"stopped by {summary.stopped_by} after {progress}; --resume goes on")
     print(f"{summary.train_seconds:.0f} s; weights: {out / WEIGHTS_NAME}; curves: {out / CURVES_NAME}")

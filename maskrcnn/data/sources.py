@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from maskrcnn.config import Config
+from maskrcnn.data.augmentation import augmentation
 from maskrcnn.data.icdar import ICDAR2015
-from maskrcnn.data.loader import Samples
+from maskrcnn.data.loader import Samples, TrainingBatches, training_loader
 from maskrcnn.data.rendered_text import SCENE, RenderedText
+from maskrcnn.structures import Batch
 
 RENDERED = "rendered"
 RENDERED_COUNTS = {"train": 1_000_000, "test": 200}
@@ -28,3 +31,20 @@ def open_data(location: str, split: str, config: Config) -> Samples:
     crop = config.data.crop
     settings = replace(SCENE, height=(crop, crop), width=(crop, crop)) if crop else SCENE
     return RenderedText(RENDERED_COUNTS[split], 2 * config.training.seed + (split == "test"), settings)
+
+
+def training_stream(samples: Samples, config: Config) -> Callable[[int], Iterator[Batch]]:
+    """The batches that a recipe trains on: called with the number of steps done, gives those from there on.
+
+    Each sample is cut and changed as `config.data` says. This is what `maskrcnn.training.loop.train` asks for.
+    """
+    training = config.training
+    batches = TrainingBatches(
+        samples,
+        augmentation(config.data),
+        config.model.image,
+        batch_size=training.batch_size,
+        seed=training.seed,
+        ignored=config.data.ignored,
+    )
+    return lambda start: training_loader(batches, steps=training.steps, start=start, workers=training.workers)
