@@ -78,6 +78,8 @@ class BackboneConfig(Section):
     frozen_stages: Literal[0, 1, 2, 3, 4] = 1
     """1: the stem and the first stage learn nothing, as usual when starting from ImageNet; 0: everything learns."""
     pyramid_channels: Count = 256
+    pyramid_norm: Literal["none", "batch"] = "none"
+    """Of each level of the pyramid, with the statistics of the batch; learning from nothing is faster with it."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,8 @@ class BoxHeadConfig(Section):
     aligned: bool = True
     """RoIAlign's half-pixel shift; False for torchvision's weights."""
     hidden: Count = 1024
+    norm: Literal["none", "batch"] = "none"
+    """Of both hidden layers, over the sampled RoIs of a batch; learning from nothing is faster with it."""
     samples: Count = 512
     positive_fraction: Fraction = 0.25
     positive_iou: Fraction = 0.5
@@ -175,6 +179,8 @@ class MaskHeadConfig(Section):
     aligned: bool = True
     convolutions: Whole = 4
     channels: Count = 256
+    samples: Count = 128
+    """At most so many positives of an image teach the masks; 128 are all that the box head has by default."""
     targets: Literal["soft", "binary"] = "binary"
     """soft: unaligned, fractions kept (torchvision); binary: clipped, aligned, 1 from a half (MMDetection)."""
     paste: Literal["pixel_centres", "padded_resize"] = "pixel_centres"

@@ -51,18 +51,19 @@ AnySection = TypeVar("AnySection", bound=Section)
 def section_from_dict(section: type[AnySection], values: Any, name: str = "") -> AnySection:
     """The section that `dataclasses.asdict` turned into `values`; lists may stand for tuples, as they do in JSON.
 
-    `name` is the dotted name of the section in messages. Raises ConfigurationError for unknown, missing and wrong
-    settings: a file of another version is not guessed at.
+    `name` is the dotted name of the section in messages. A setting that is missing has its default, so that files
+    outlive the settings added after them; whoever adds one gives it the default that changes nothing. Raises
+    ConfigurationError for unknown and for wrong settings.
     """
     if not isinstance(values, dict):
         raise ConfigurationError(f"{name or section.__name__}: found {values!r}, expected a section")
     kinds = get_type_hints(section, include_extras=True)
-    unknown, missing = sorted(map(str, values.keys() - kinds.keys())), sorted(kinds.keys() - values.keys())
-    if unknown or missing:
-        raise ConfigurationError(f"{name or section.__name__}: unknown settings {unknown}, missing settings {missing}")
+    unknown = sorted(map(str, values.keys() - kinds.keys()))
+    if unknown:
+        raise ConfigurationError(f"{name or section.__name__}: unknown settings {unknown}")
     arguments = {}
-    for key, kind in kinds.items():
-        value, full_name = values[key], f"{name}.{key}".lstrip(".")
+    for key, value in values.items():
+        kind, full_name = kinds[key], f"{name}.{key}".lstrip(".")
         if is_dataclass(kind):
             value = section_from_dict(kind, value, full_name)
         elif isinstance(value, list):

@@ -519,10 +519,10 @@ BUGS = (
     ),
     PlantedBug(
         "a frozen norm without its epsilon",
-        "maskrcnn.model.resnet:FrozenBatchNorm.forward",
+        "maskrcnn.model.norms:FrozenBatchNorm.forward",
         "self.running_var + self.eps",
         "self.running_var",
-        "test_resnet:test_epsilon_is_the_configured_one",
+        "test_norms:test_epsilon_is_the_configured_one",
     ),
     # Pasting.
     PlantedBug(

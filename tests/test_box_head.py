@@ -19,12 +19,17 @@ def make_head(config=SMALL):
     return BoxHead(config)
 
 
+def call(head, pooled):
+    """With all slots in use."""
+    return head(pooled, torch.ones(pooled.shape[:2], dtype=torch.bool))
+
+
 @BOTH
 def test_outputs_against_the_arithmetic(config):
     """Flattened channel by channel, two layers with ReLU, then the two predictors (spec 1.5)."""
     head = make_head(config)
     pooled = torch.randn(2, 3, 16, 7, 7)
-    outputs = head(pooled)
+    outputs = call(head, pooled)
     for image in range(2):
         for roi in range(3):
             values = [pooled[image, roi, c, y, x] for c in range(16) for y in range(7) for x in range(7)]
@@ -57,26 +62,26 @@ def test_every_class_has_its_own_deltas(config):
 def test_background_rois_can_be_asked_too(config):
     """The answer means nothing, but there is one: the loss masks it."""
     head = make_head(config)
-    outputs = head(torch.randn(1, 5, 16, 7, 7))
+    outputs = call(head, torch.randn(1, 5, 16, 7, 7))
     assert head.deltas_of(outputs, torch.zeros(1, 5, dtype=torch.int64)).isfinite().all()
 
 
 def test_gradient_of_a_chosen_delta_stays_in_its_class():
     head = make_head()
-    outputs = head(torch.randn(1, 2, 16, 7, 7))
+    outputs = call(head, torch.randn(1, 2, 16, 7, 7))
     head.deltas_of(outputs, torch.tensor([[2, 2]])).sum().backward()
     gradient = head.deltas.weight.grad.reshape(2, 4, -1)
     assert not gradient[0].any() and gradient[1].any()
 
 
 def test_no_rois():
-    outputs = make_head()(torch.zeros(2, 0, 16, 7, 7))
+    outputs = call(make_head(), torch.zeros(2, 0, 16, 7, 7))
     assert outputs.logits.shape == (2, 0, 3) and outputs.deltas.shape == (2, 0, 2, 4)
 
 
 def test_outputs_are_float32_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
-        outputs = make_head()(torch.randn(1, 2, 16, 7, 7))
+        outputs = call(make_head(), torch.randn(1, 2, 16, 7, 7))
     assert outputs.logits.dtype == outputs.deltas.dtype == torch.float32
 
 

@@ -172,7 +172,6 @@ def test_wrong_overrides_are_refused_by_their_dotted_name(assignment, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda values: values["training"].pop("steps"), r"training: .* missing settings \['steps'\]"),
         (lambda values: values["training"].update(stepz=1), r"training: unknown settings \['stepz'\]"),
         (lambda values: values.update({1: 2}), r"Config: unknown settings \['1'\]"),
         (lambda values: values["training"].update(steps="100"), "training.steps: found '100', expected a whole number"),
@@ -188,6 +187,12 @@ def test_files_with_other_settings_are_refused(change, message):
     change(values)
     with pytest.raises(ConfigurationError, match=f"^{message}"):
         Config.from_dict(values)
+
+
+def test_a_file_from_before_a_setting_was_there_has_its_default():
+    values = json.loads(json.dumps(Config().override(["training.steps=7", "model.rpn.samples=8"]).to_dict()))
+    del values["training"]["batch_size"], values["model"]["box_head"]
+    assert Config.from_dict(values) == Config().override(["training.steps=7", "model.rpn.samples=8"])
 
 
 def test_something_that_is_no_dict_is_refused():

@@ -6,14 +6,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from maskrcnn.config import BackboneConfig
 from maskrcnn.model.fpn import FeaturePyramid
 
 CHANNELS = (4, 6, 8, 10)
 
 
-def make_pyramid(channels=5, initialisation="mmdetection", in_channels=CHANNELS):
+def make_pyramid(channels=5, initialisation="mmdetection", in_channels=CHANNELS, norm="none"):
     torch.manual_seed(0)
-    return FeaturePyramid(in_channels, channels, initialisation)
+    return FeaturePyramid(in_channels, BackboneConfig(pyramid_channels=channels, pyramid_norm=norm), initialisation)
 
 
 def random_features(sizes, dtype=torch.float32):
@@ -36,7 +37,7 @@ def enlarge(coarse, height, width):
 
 def test_one_channel_by_hand():
     """With all weights 1 and 3 x 3 kernels that look at their centre only, a level is the sum of itself and above."""
-    pyramid = FeaturePyramid((1, 1, 1, 1), 1, "mmdetection")
+    pyramid = make_pyramid(1, in_channels=(1, 1, 1, 1))
     with torch.no_grad():
         for lateral, output in zip(pyramid.lateral, pyramid.output, strict=True):
             lateral.weight.fill_(1.0)
@@ -117,3 +118,12 @@ def test_initialisation(initialisation):
 def test_as_many_features_as_levels():
     with pytest.raises(ValueError):
         make_pyramid()(random_features([(16, 24), (8, 12), (4, 6), (2, 3)])[:3])
+
+
+def test_norms_stand_behind_the_output_convolutions():
+    """In training, each channel of each level has mean 0 and variance 1; P6 is still taken from P5."""
+    levels = make_pyramid(norm="batch").train()(random_features([(16, 24), (8, 12), (4, 6), (2, 3)]))
+    for level in levels[:4]:
+        torch.testing.assert_close(level.mean(dim=(0, 2, 3)), torch.zeros(5), atol=1e-5, rtol=0)
+        torch.testing.assert_close(level.var(dim=(0, 2, 3), correction=0), torch.ones(5), atol=1e-3, rtol=0)
+    assert torch.equal(levels[4], levels[3][:, :, ::2, ::2])

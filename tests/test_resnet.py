@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from maskrcnn.config import BackboneConfig
-from maskrcnn.model.resnet import EvalBatchNorm, FrozenBatchNorm, ResNet, make_norm
+from maskrcnn.model.norms import make_norm
+from maskrcnn.model.resnet import ResNet
 
 NARROW = BackboneConfig(depth="18", width=16, norm="batch", frozen_stages=0)
 
@@ -141,33 +142,6 @@ def test_channels_last_in_channels_last_out(norm):
 
 
 # --- Normalisation ----------------------------------------------------------------------------------------------------
-
-
-def test_frozen_and_eval_norm_compute_what_batch_norm_does_in_evaluation():
-    expected = random_statistics(nn.BatchNorm2d(6, eps=1e-3)).eval()
-    x = torch.randn(2, 6, 5, 4)
-    state = {name: value for name, value in expected.state_dict().items() if name != "num_batches_tracked"}
-    frozen, fixed = FrozenBatchNorm(6, 1e-3), EvalBatchNorm(6, 1e-3).train()
-    frozen.load_state_dict(state)
-    fixed.load_state_dict(expected.state_dict())
-    torch.testing.assert_close(frozen(x), expected(x))
-    torch.testing.assert_close(fixed(x), expected(x))
-
-
-def test_frozen_norm_by_hand():
-    norm = FrozenBatchNorm(1, 0.0)
-    norm.running_mean[:], norm.running_var[:], norm.weight[:], norm.bias[:] = 1.0, 4.0, 3.0, 0.5
-    assert norm(torch.full((1, 1, 1, 1), 5.0)).item() == pytest.approx((5 - 1) / 2 * 3 + 0.5)
-
-
-def test_epsilon_is_the_configured_one():
-    """torchvision's COCO_V1 files want 0: a channel of tiny variance shows the difference."""
-    for kind in ("batch", "batch_eval", "batch_frozen"):
-        for eps in (0.0, 1e-5):
-            norm = make_norm(kind, 1, eps).eval()
-            norm.running_var[:] = 1e-6
-            expected = 1 / math.sqrt(1e-6 + eps)
-            assert norm(torch.ones(1, 1, 2, 2)).mean().item() == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("norm", ["batch_eval", "batch_frozen"])

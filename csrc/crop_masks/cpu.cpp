@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "crop_masks.h"
 
@@ -26,6 +27,17 @@ Bitmap checked_bitmap(
   return bitmap;
 }
 
+// Where all samples along one axis lie: bin after bin, `points` each. Every row of bins needs the same columns.
+template <typename T>
+void look_up(const SampleAxis<T>& axis, int64_t size, int64_t length, std::vector<Neighbours<T>>& samples) {
+  samples.clear();
+  for (int64_t bin = 0; bin < size; ++bin) {
+    for (int64_t point = 0; point < axis.points; ++point) {
+      samples.push_back(neighbours(axis, bin, point, length));
+    }
+  }
+}
+
 template <typename T>
 void crop_all(
     const Tensor& bitmaps, const Tensor& offsets, const Tensor& bitmap_boxes, const Tensor& rois,
@@ -39,14 +51,18 @@ void crop_all(
   const int64_t total = bitmaps.size(0), batch = rois.size(0), count = rois.size(1);
 
   torch::stable::parallel_for(0, batch * count, 1, [&](int64_t first, int64_t last) {
+    std::vector<Neighbours<T>> rows, columns;
     for (int64_t n = first; n < last; ++n) {
       const int64_t height = image_size[2 * (n / count)], width = image_size[2 * (n / count) + 1];
       const Bitmap bitmap = checked_bitmap(pixels, total, offset[n], box + 4 * n, height, width);
-      const SampleAxis<T> columns = sample_axis(roi[4 * n], roi[4 * n + 2], width, size, binary);
-      const SampleAxis<T> rows = sample_axis(roi[4 * n + 1], roi[4 * n + 3], height, size, binary);
+      const SampleAxis<T> across = sample_axis(roi[4 * n], roi[4 * n + 2], width, size, binary);
+      const SampleAxis<T> down = sample_axis(roi[4 * n + 1], roi[4 * n + 3], height, size, binary);
+      look_up(across, size, width, columns);
+      look_up(down, size, height, rows);
       for (int64_t row = 0; row < size; ++row) {
         for (int64_t column = 0; column < size; ++column) {
-          const T average = mask_average(bitmap, rows, columns, row, column);
+          const T average = mask_average(
+              bitmap, &rows[row * down.points], down.points, &columns[column * across.points], across.points);
           out[(n * size + row) * size + column] = binary ? (average >= T(0.5) ? T(1) : T(0)) : average;
         }
       }

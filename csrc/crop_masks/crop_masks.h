@@ -74,18 +74,19 @@ MASKRCNN_HOST_DEVICE MASKRCNN_ALWAYS_INLINE T pixel(const Bitmap& bitmap, int64_
   return bitmap.pixels[(y - bitmap.y1) * (bitmap.x2 - bitmap.x1) + (x - bitmap.x1)] ? T(1) : T(0);
 }
 
-// The average of the samples of one bin.
+// The average of the samples of one bin, given where its rows and columns of samples lie.
 template <typename T>
 MASKRCNN_HOST_DEVICE MASKRCNN_ALWAYS_INLINE T mask_average(
-    const Bitmap& bitmap, const SampleAxis<T>& rows, const SampleAxis<T>& columns, int64_t row, int64_t column) {
+    const Bitmap& bitmap, const Neighbours<T>* rows, int64_t row_count, const Neighbours<T>* columns,
+    int64_t column_count) {
   T sum = T(0);
-  for (int64_t i = 0; i < rows.points; ++i) {
-    const Neighbours<T> y = neighbours(rows, row, i, bitmap.height);
+  for (int64_t i = 0; i < row_count; ++i) {
+    const Neighbours<T> y = rows[i];
     if (!y.inside) {
       continue;
     }
-    for (int64_t j = 0; j < columns.points; ++j) {
-      const Neighbours<T> x = neighbours(columns, column, j, bitmap.width);
+    for (int64_t j = 0; j < column_count; ++j) {
+      const Neighbours<T> x = columns[j];
       if (!x.inside) {
         continue;
       }
@@ -94,7 +95,7 @@ MASKRCNN_HOST_DEVICE MASKRCNN_ALWAYS_INLINE T mask_average(
       sum += top * (T(1) - y.part) + bottom * y.part;
     }
   }
-  return sum / static_cast<T>(rows.points * columns.points);
+  return sum / static_cast<T>(row_count * column_count);
 }
 
 }  // namespace maskrcnn

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn.config import ModelConfig
+from maskrcnn.model.norms import SlotBatchNorm
 from maskrcnn.slots import gather_rows
 
 
@@ -30,6 +31,8 @@ class BoxHead(nn.Module):
         classes = config.class_count
         self.fc1 = nn.Linear(config.backbone.pyramid_channels * head.pooled_size**2, head.hidden)
         self.fc2 = nn.Linear(head.hidden, head.hidden)
+        self.norm1 = SlotBatchNorm(head.hidden) if head.norm == "batch" else None
+        self.norm2 = SlotBatchNorm(head.hidden) if head.norm == "batch" else None
         self.classes = nn.Linear(head.hidden, classes)
         self.deltas = nn.Linear(head.hidden, (classes - self.first_delta_class) * 4)
         if config.initialisation == "mmdetection":
@@ -40,10 +43,14 @@ class BoxHead(nn.Module):
             for layer in (self.fc1, self.fc2, self.classes, self.deltas):
                 nn.init.zeros_(layer.bias)
 
-    def forward(self, pooled: Tensor) -> BoxOutputs:
-        """Pooled features (B, R, C, S, S) -> logits (B, R, K) and deltas (B, R, K or K - 1, 4)."""
-        hidden = F.relu(self.fc1(pooled.flatten(2)), inplace=True)  # channel-major, as every published checkpoint
-        hidden = F.relu(self.fc2(hidden), inplace=True)
+    def forward(self, pooled: Tensor, valid: Tensor) -> BoxOutputs:
+        """Pooled features (B, R, C, S, S) of RoIs valid (B, R) -> logits (B, R, K), deltas (B, R, K or K - 1, 4)."""
+        hidden = pooled.flatten(2)  # channel-major, as in every published checkpoint
+        for layer, norm in ((self.fc1, self.norm1), (self.fc2, self.norm2)):
+            hidden = layer(hidden)
+            if norm is not None:
+                hidden = norm(hidden, valid)
+            hidden = F.relu(hidden, inplace=True)
         deltas = self.deltas(hidden)
         return BoxOutputs(self.classes(hidden).float(), deltas.unflatten(-1, (-1, 4)).float())
 

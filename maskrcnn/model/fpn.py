@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskrcnn.config import BackboneConfig
+from maskrcnn.model.norms import make_norm
+
 
 class FeaturePyramid(nn.Module):
     """C2 .. C5 -> P2 .. P6, all with `channels` channels.
@@ -15,10 +18,12 @@ class FeaturePyramid(nn.Module):
     convolution (figure 3). P6 is P5 at every second cell, for the RPN's largest anchors only (footnote 1).
     """
 
-    def __init__(self, in_channels: Sequence[int], channels: int, initialisation: str) -> None:
+    def __init__(self, in_channels: Sequence[int], config: BackboneConfig, initialisation: str) -> None:
         super().__init__()
+        channels = config.pyramid_channels
         self.lateral = nn.ModuleList(nn.Conv2d(count, channels, 1) for count in in_channels)
         self.output = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in in_channels)
+        self.norm = nn.ModuleList(make_norm(config.pyramid_norm, channels, config.norm_epsilon) for _ in in_channels)
         for convolution in (*self.lateral, *self.output):
             if initialisation == "torchvision":
                 nn.init.kaiming_uniform_(convolution.weight, a=1)
@@ -32,5 +37,6 @@ class FeaturePyramid(nn.Module):
             # To the exact size of the finer map: with odd sizes, doubling would miss it by one.
             size = merged[level].shape[-2:]
             merged[level] = merged[level] + F.interpolate(merged[level + 1], size=size, mode="nearest")
-        pyramid = [output(feature) for output, feature in zip(self.output, merged, strict=True)]
+        layers = zip(self.output, self.norm, merged, strict=True)
+        pyramid = [norm(output(feature)) for output, norm, feature in layers]
         return [*pyramid, pyramid[-1][:, :, ::2, ::2]]

@@ -31,7 +31,7 @@ class MaskRCNN(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = ResNet(config.backbone)
-        self.pyramid = FeaturePyramid(self.backbone.channels, config.backbone.pyramid_channels, config.initialisation)
+        self.pyramid = FeaturePyramid(self.backbone.channels, config.backbone, config.initialisation)
         self.rpn = RPN(config, strides=(*ResNet.strides, 2 * ResNet.strides[-1]))
         self.roi_heads = RoIHeads(config, ResNet.strides)
 

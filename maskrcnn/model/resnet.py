@@ -11,52 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn.config import BackboneConfig
+from maskrcnn.model.norms import make_norm
 
 BLOCKS = {"tiny": (1, 1, 1, 1), "18": (2, 2, 2, 2), "34": (3, 4, 6, 3), "50": (3, 4, 6, 3), "101": (3, 4, 23, 3)}
-CHANNELS_PER_GROUP = 16
-
-
-class FrozenBatchNorm(nn.Module):
-    """Batch normalisation whose statistics, scale and shift are all constants: y = (x - mean) / deviation * w + b.
-
-    The arrays are buffers, so no optimiser and no `model.train()` can touch them (torchvision's FrozenBatchNorm2d).
-    """
-
-    def __init__(self, channels: int, eps: float) -> None:
-        super().__init__()
-        self.eps = eps
-        self.register_buffer("weight", torch.ones(channels))
-        self.register_buffer("bias", torch.zeros(channels))
-        self.register_buffer("running_mean", torch.zeros(channels))
-        self.register_buffer("running_var", torch.ones(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        scale = self.weight * (self.running_var + self.eps).rsqrt()
-        shift = self.bias - self.running_mean * scale
-        return x * scale.to(x.dtype)[:, None, None] + shift.to(x.dtype)[:, None, None]
-
-
-class EvalBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation with fixed statistics and a learned scale and shift, whatever `model.train()` says.
-
-    Detectors see too few images at once for statistics of their own (MMDetection's norm_eval).
-    """
-
-    def __init__(self, channels: int, eps: float) -> None:
-        super().__init__(channels, eps)
-        self.train()  # or a model that nobody has put into a mode yet would use the batch's statistics
-
-    def train(self, mode: bool = True) -> EvalBatchNorm:
-        """Stays in evaluation mode."""
-        return super().train(False)
-
-
-def make_norm(kind: str, channels: int, eps: float) -> nn.Module:
-    """A normalisation layer of `BackboneConfig.norm` for (B, channels, H, W)."""
-    if kind == "group":
-        return nn.GroupNorm(max(1, channels // CHANNELS_PER_GROUP), channels, eps)
-    layers = {"batch": nn.BatchNorm2d, "batch_eval": EvalBatchNorm, "batch_frozen": FrozenBatchNorm}
-    return layers[kind](channels, eps)
 
 
 class BasicBlock(nn.Module):

@@ -77,7 +77,8 @@ class RoIHeads(nn.Module):
             ),
         }
         if self.mask_head is not None:
-            positives = int(config.samples * config.positive_fraction)  # no positive lies in a later slot
+            # No positive lies in a later slot.
+            positives = min(int(config.samples * config.positive_fraction), self.config.mask_head.samples)
             first = TrainingRoIs(*(field[:, :positives] for field in rois))
             result["mask"] = self._mask_loss(features, first, targets, image_sizes)
         return result
@@ -168,7 +169,7 @@ class RoIHeads(nn.Module):
 
     def _run_box_head(self, features: Sequence[Tensor], rois: Tensor, valid: Tensor) -> BoxOutputs:
         used = self._used_slots(valid)
-        outputs = self.box_head(self._pool(features, rois[:, :used], self.config.box_head))
+        outputs = self.box_head(self._pool(features, rois[:, :used], self.config.box_head), valid[:, :used])
         return BoxOutputs(*(_pad_slots(output, rois.shape[1]) for output in outputs))
 
     def _run_mask_head(self, features: Sequence[Tensor], rois: Tensor, labels: Tensor, valid: Tensor) -> Tensor:

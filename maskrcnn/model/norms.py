@@ -1,0 +1,71 @@
+"""Normalisation layers: statistics of the batch, of each image, or frozen (arXiv 1502.03167, 1803.08494)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+CHANNELS_PER_GROUP = 16
+
+
+class FrozenBatchNorm(nn.Module):
+    """Batch normalisation whose statistics, scale and shift are all constants: y = (x - mean) / deviation * w + b.
+
+    The arrays are buffers, so no optimiser and no `model.train()` can touch them (torchvision's FrozenBatchNorm2d).
+    """
+
+    def __init__(self, channels: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.register_buffer("weight", torch.ones(channels))
+        self.register_buffer("bias", torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        shift = self.bias - self.running_mean * scale
+        return x * scale.to(x.dtype)[:, None, None] + shift.to(x.dtype)[:, None, None]
+
+
+class EvalBatchNorm(nn.BatchNorm2d):
+    """Batch normalisation with fixed statistics and a learned scale and shift, whatever `model.train()` says.
+
+    Detectors see too few images at once for statistics of their own (MMDetection's norm_eval).
+    """
+
+    def __init__(self, channels: int, eps: float) -> None:
+        super().__init__(channels, eps)
+        self.train()  # or a model that nobody has put into a mode yet would use the batch's statistics
+
+    def train(self, mode: bool = True) -> EvalBatchNorm:
+        """Stays in evaluation mode."""
+        return super().train(False)
+
+
+class SlotBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation of features (B, N, C) over the slots that are in use; empty ones have no say."""
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """x (B, N, C) and valid (B, N) bool -> (B, N, C); what comes out of empty slots means nothing."""
+        mean, variance = self.running_mean, self.running_var
+        if self.training:
+            count = valid.sum().clamp(min=1)
+            used = torch.where(valid[..., None], x, 0.0)
+            mean = used.sum(dim=(0, 1)) / count
+            variance = (used - mean).square().masked_fill(~valid[..., None], 0.0).sum(dim=(0, 1)) / count
+            with torch.no_grad():
+                unbiased = variance * count / (count - 1).clamp(min=1)
+                self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+                self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+        return (x - mean) * (self.weight * (variance + self.eps).rsqrt()) + self.bias
+
+
+def make_norm(kind: str, channels: int, eps: float) -> nn.Module:
+    """A normalisation layer for (B, channels, H, W): the kinds of `BackboneConfig.norm`, and "none"."""
+    if kind == "none":
+        return nn.Identity()
+    if kind == "group":
+        return nn.GroupNorm(max(1, channels // CHANNELS_PER_GROUP), channels, eps)
+    layers = {"batch": nn.BatchNorm2d, "batch_eval": EvalBatchNorm, "batch_frozen": FrozenBatchNorm}
+    return layers[kind](channels, eps)

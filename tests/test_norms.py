@@ -1,0 +1,114 @@
+"""Normalisation layers: their arithmetic, their statistics, and what empty slots may not change."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from maskrcnn.model.norms import EvalBatchNorm, FrozenBatchNorm, SlotBatchNorm, make_norm
+
+
+def random_statistics(norm, seed=0):
+    """Fills a normalisation layer with numbers that all matter."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for value, low, high in (
+            (norm.weight, 0.5, 2.0),
+            (norm.bias, -1.0, 1.0),
+            (norm.running_mean, -1.0, 1.0),
+            (norm.running_var, 0.3, 3.0),
+        ):
+            value.copy_(low + (high - low) * torch.rand(value.shape, generator=generator))
+    return norm
+
+
+def test_frozen_and_eval_norm_compute_what_batch_norm_does_in_evaluation():
+    expected = random_statistics(nn.BatchNorm2d(6, eps=1e-3)).eval()
+    x = torch.randn(2, 6, 5, 4)
+    state = {name: value for name, value in expected.state_dict().items() if name != "num_batches_tracked"}
+    frozen, fixed = FrozenBatchNorm(6, 1e-3), EvalBatchNorm(6, 1e-3).train()
+    frozen.load_state_dict(state)
+    fixed.load_state_dict(expected.state_dict())
+    torch.testing.assert_close(frozen(x), expected(x))
+    torch.testing.assert_close(fixed(x), expected(x))
+
+
+def test_frozen_norm_by_hand():
+    norm = FrozenBatchNorm(1, 0.0)
+    norm.running_mean[:], norm.running_var[:], norm.weight[:], norm.bias[:] = 1.0, 4.0, 3.0, 0.5
+    assert norm(torch.full((1, 1, 1, 1), 5.0)).item() == pytest.approx((5 - 1) / 2 * 3 + 0.5)
+
+
+def test_epsilon_is_the_configured_one():
+    """torchvision's COCO_V1 files want 0: a channel of tiny variance shows the difference."""
+    for kind in ("batch", "batch_eval", "batch_frozen"):
+        for eps in (0.0, 1e-5):
+            norm = make_norm(kind, 1, eps).eval()
+            norm.running_var[:] = 1e-6
+            expected = 1 / math.sqrt(1e-6 + eps)
+            assert norm(torch.ones(1, 1, 2, 2)).mean().item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_none_is_no_layer():
+    x = torch.randn(2, 6, 5, 4)
+    assert make_norm("none", 6, 1e-5)(x) is x
+
+
+# --- Over slots -------------------------------------------------------------------------------------------------------
+
+
+def slots(batch=3, count=5, channels=4):
+    """Features, and which of the slots are in use: all of the first image, some of the second, none of the third."""
+    generator = torch.Generator().manual_seed(1)
+    valid = torch.arange(count) < torch.tensor([count, count // 2, 0])[:, None]
+    return 2 * torch.randn(batch, count, channels, generator=generator, dtype=torch.float64) + 1, valid
+
+
+def make_slot_norm(channels=4):
+    norm = random_statistics(SlotBatchNorm(channels)).double()
+    return norm, nn.BatchNorm1d(channels).double()
+
+
+def test_slots_in_use_are_a_batch_to_batch_norm():
+    """PyTorch's own layer on the rows of used slots alone: the same values, gradients and running statistics."""
+    (x, valid), (norm, expected) = slots(), make_slot_norm()
+    expected.load_state_dict(norm.state_dict())
+    x.requires_grad_()
+    same = x.detach().clone().requires_grad_()
+    y, rows = norm(x, valid), expected(same[valid])
+    torch.testing.assert_close(y[valid], rows)
+    weight = torch.randn(rows.shape, dtype=torch.float64)
+    (y[valid] * weight).sum().backward()
+    (rows * weight).sum().backward()
+    torch.testing.assert_close(x.grad, same.grad)
+    torch.testing.assert_close(norm.weight.grad, expected.weight.grad)
+    torch.testing.assert_close(norm.bias.grad, expected.bias.grad)
+    torch.testing.assert_close(norm.running_mean, expected.running_mean)
+    torch.testing.assert_close(norm.running_var, expected.running_var)
+
+
+def test_what_empty_slots_hold_changes_nothing():
+    (x, valid), (norm, _) = slots(), make_slot_norm()
+    expected = norm(x, valid)
+    x = torch.where(valid[..., None], x, 1e6)
+    other, _ = make_slot_norm()
+    torch.testing.assert_close(other(x, valid)[valid], expected[valid])
+    torch.testing.assert_close(other.running_var, norm.running_var)
+
+
+def test_slots_in_evaluation_use_the_running_statistics():
+    (x, valid), (norm, expected) = slots(), make_slot_norm()
+    expected.load_state_dict(norm.state_dict())
+    torch.testing.assert_close(norm.eval()(x, valid), expected.eval()(x.flatten(0, 1)).view_as(x))
+
+
+@pytest.mark.parametrize("used", [0, 1])
+def test_one_slot_or_none_gives_numbers(used):
+    """One value has no variance, and none has no mean: the result is the shift, or means nothing, but is finite."""
+    norm, _ = make_slot_norm()
+    x = torch.randn(1, 3, 4, dtype=torch.float64)
+    y = norm(x, torch.arange(3)[None] < used)
+    assert y.isfinite().all() and norm.running_mean.isfinite().all() and norm.running_var.isfinite().all()
+    if used:
+        torch.testing.assert_close(y[0, 0], norm.bias)
