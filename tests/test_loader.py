@@ -17,6 +17,7 @@ import torch
 from maskrcnn.config import ImageConfig
 from maskrcnn.data.loader import (
     ObjectsLeftOut,
+    Remembered,
     TrainingBatches,
     collate,
     network_size,
@@ -337,6 +338,21 @@ def test_every_epoch_is_another_permutation_without_gaps():
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 4
     assert order != [index for step in range(10) for index in stream(seed=1).indices(step)]
+
+
+def test_remembered_samples_are_made_once_and_stay_as_they_were():
+    asked = []
+
+    class Asked(Numbered):
+        def __getitem__(self, index: int) -> Sample:
+            asked.append(index)
+            return super().__getitem__(index)
+
+    batches = TrainingBatches(Remembered(Asked(4)), brighter, IMAGE, batch_size=3, seed=0)
+    expected = TrainingBatches(Numbered(4), brighter, IMAGE, batch_size=3, seed=0)
+    for step in range(4):
+        assert torch.equal(batches[step].images, expected[step].images)
+    assert sorted(asked) == [0, 1, 2, 3]
 
 
 def test_a_batch_may_be_larger_than_the_data_set():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from pathlib import Path
 
 import torch
@@ -16,6 +17,11 @@ from maskrcnn.recipes import RECIPES, recipe
 from maskrcnn.training.checkpoint import load_into, load_weights, save_weights
 from maskrcnn.training.loop import CHECKPOINT_NAME, LOG_NAME, train
 from maskrcnn.visualize import training_curves
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 WEIGHTS_NAME = "model.safetensors"
 CURVES_NAME = "curves.png"
@@ -80,4 +86,18 @@ def run(arguments: argparse.Namespace) -> None:
     if summary.stopped_early:
         progress = f"{summary.steps} of {config.training.steps} steps"
         print(f"stopped by {summary.stopped_by} after {progress}; --resume goes on")
-    print(f"{summary.train_seconds:.0f} s; weights: {out / WEIGHTS_NAME}; curves: {out / CURVES_NAME}")
+    step_seconds = summary.train_seconds / max(summary.steps, 1)
+    print(f"{summary.train_seconds:.0f} s, {step_seconds:.2f} s a step{_peak_memory()}")
+    print(f"weights: {out / WEIGHTS_NAME}; curves: {out / CURVES_NAME}")
+
+
+def _peak_memory() -> str:
+    """The most memory that this process has had at once, as text; empty where the system does not say (Windows)."""
+    if torch.cuda.is_available():
+        peak = torch.cuda.max_memory_allocated()
+    elif resource is not None:
+        # Linux counts in KiB, macOS in bytes.
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    else:
+        return ""
+    return f", at most {peak / 2**30:.2f} GiB of memory at once"

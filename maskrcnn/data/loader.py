@@ -40,6 +40,27 @@ class Samples(Protocol):
     def __getitem__(self, index: int) -> Sample: ...
 
 
+class Remembered:
+    """A data set that keeps every sample it has given, for pictures that cost more to make than to keep.
+
+    Each process that makes batches has a memory of its own: a training that looks at every picture several times
+    makes each of them once per worker.
+    """
+
+    def __init__(self, samples: Samples) -> None:
+        self._samples = samples
+        self._kept: dict[int, Sample] = {}
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample as the data set itself gives it. Raises what the data set raises."""
+        if index not in self._kept:
+            self._kept[index] = self._samples[index]
+        return self._kept[index]
+
+
 class ObjectsLeftOut(UserWarning):
     """Some objects of a picture lie outside it, so nothing of them can be learnt."""
 

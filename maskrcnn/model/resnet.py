@@ -6,7 +6,6 @@ Module names (conv1, bn1, layer1 ... layer4, downsample) are those of every publ
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
