@@ -81,6 +81,14 @@ class BackboneConfig(Section):
     pyramid_norm: Literal["none", "batch"] = "none"
     """Of each level of the pyramid, with the statistics of the batch; learning from nothing is faster with it."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # In torch 2.13, the gradient of a strided 1 x 1 convolution of 8 channels or fewer, channels last in memory,
+        # writes outside its tensor when two threads share the work.
+        least = 4 if self.depth in ("50", "101") else 16
+        if self.width < least:
+            raise ConfigurationError(f"BackboneConfig.width: found {self.width}, expected {least} or more")
+
 
 @dataclass(frozen=True)
 class AnchorConfig(Section):

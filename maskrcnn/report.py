@@ -9,9 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-import os
 import string
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -21,6 +19,7 @@ from typing import Any
 from PIL import Image
 
 from maskrcnn.evaluation.text_scores import TextScores
+from maskrcnn.files import write_and_rename
 
 _LONGEST_SIDE = 2000
 _LARGEST_FILE = 400_000
@@ -94,7 +93,9 @@ def write_report(
         setting_count=sum(1 for row in rows if row.startswith("<tr><td")),
         settings="\n".join(rows),
     )
-    _replace(Path(path), page.encode("utf-8", errors="replace"))
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_and_rename(path, page.encode("utf-8", errors="replace"))
 
 
 def _number(number: Number) -> str:
@@ -143,18 +144,3 @@ def _setting_rows(settings: Mapping[str, Any], prefix: str = "") -> Iterable[str
     for name, section in sections.items():
         yield f'<tr><th colspan="2">{html.escape(prefix + name)}</th></tr>'
         yield from _setting_rows(section, f"{prefix}{name}.")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Writes beside `path`, then renames: whoever looks sees the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".partial")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        # mkstemp makes files that only their owner may read; a report is made to be shown.
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -15,8 +15,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from maskrcnn import files
 from maskrcnn.config import Config, ModelConfig, TrainingConfig
-from maskrcnn.training import checkpoint as module
 from maskrcnn.training.checkpoint import (
     Checkpoint,
     check_settings,
@@ -207,7 +207,7 @@ def test_files_of_others_are_refused(tmp_path):
     assert "not a training checkpoint: found list, expected" in one_line(path)
     safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors")
     assert "no configuration in its metadata" in one_line(tmp_path / "a.safetensors", load_weights)
-    for config in ("{", json.dumps({"name": "x"}), "[" * 100_000):
+    for config in ("{", json.dumps({"nime": "x"}), "[" * 100_000):
         safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors", {"config": config})
         assert "its configuration cannot be read" in one_line(tmp_path / "a.safetensors", load_weights)
 
@@ -263,7 +263,7 @@ def assert_only_step_7_is_there(path: Path) -> None:
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint(saved, monkeypatch):
-    monkeypatch.setattr(module, "open", FullDisk, raising=False)
+    monkeypatch.setattr(files, "open", FullDisk, raising=False)
     with pytest.raises(OSError) as error:
         save_checkpoint(saved, a_checkpoint(step=8))
     expected = f"{saved}: cannot be saved: No space left on device; the previous file is untouched"
@@ -298,7 +298,7 @@ def test_a_read_only_folder_leaves_the_previous_checkpoint(saved, monkeypatch, f
     def refuse(*arguments):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(module.os, function, refuse)
+    monkeypatch.setattr(files.os, function, refuse)
     with pytest.raises(OSError, match="cannot be saved: Read-only file system; the previous file is untouched"):
         save_checkpoint(saved, a_checkpoint(step=8))
     assert_only_step_7_is_there(saved)
@@ -316,7 +316,7 @@ def test_an_interrupt_while_saving_leaves_no_part(saved, monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module.os, "fsync", interrupt)
+    monkeypatch.setattr(files.os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(saved, a_checkpoint(step=8))
     monkeypatch.undo()

@@ -126,6 +126,7 @@ def test_dict_and_back_also_through_json():
         (lambda: RPNConfig(nms_iou=-0.1), "RPNConfig.nms_iou: found -0.1, expected 0 to 1"),
         (lambda: RPNConfig(low_quality="best"), "RPNConfig.low_quality: found 'best', expected one of"),
         (lambda: BoxHeadConfig(low_quality=1), "BoxHeadConfig.low_quality: found 1, expected True or False"),
+        (lambda: BackboneConfig(depth="tiny", width=8), "BackboneConfig.width: found 8, expected 16 or more"),
         (lambda: BoxHeadConfig(box_weights=(10, 10, 5)), "BoxHeadConfig.box_weights: .* expected 4 values"),
         (lambda: BoxHeadConfig(detections=0), "BoxHeadConfig.detections: found 0"),
         (lambda: MaskHeadConfig(pooled_size=0), "MaskHeadConfig.pooled_size: found 0"),

@@ -10,6 +10,7 @@ where `maskrcnn.data.icdar` would leave out a quadrilateral that nobody can lear
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
@@ -25,6 +26,7 @@ from maskrcnn.data.archives import Files
 from maskrcnn.data.icdar import DONT_CARE, parse_icdar2015_line, picture_number
 from maskrcnn.data.polygons import area, is_simple
 from maskrcnn.evaluation.text_scores import ImageTexts
+from maskrcnn.files import write_and_rename
 
 LARGEST_TEXT = 16 * 2**20
 """Bytes of one text file; the largest that anybody submits are a thousandth of this."""
@@ -210,15 +212,12 @@ def _whole_corners(polygon: np.ndarray, score: float, name: str) -> np.ndarray:
 
 
 def _write_zip(path: Path, texts: Mapping[str, str]) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, text in texts.items():
-                # ZipInfo's fixed date makes equal results equal files.
-                archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in texts.items():
+            # ZipInfo's fixed date makes equal results equal files.
+            archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)
+    write_and_rename(path, content.getbuffer())
 
 
 def _numbered_files(path: str | os.PathLike, pattern: re.Pattern, expected: str) -> Iterator[tuple[int, str, bytes]]:

@@ -7,12 +7,11 @@ one complete file under the name, the old one or the new one.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import os
 import pickle
 import re
+import warnings
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 
 import maskrcnn
 from maskrcnn.config import Config, setting_names
+from maskrcnn.files import write_and_rename
 
 FREE_SETTINGS = ("training.workers", "training.checkpoint_every")
 """What may change between the parts of one training run: what does not change the weights it ends with."""
@@ -66,7 +66,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     content = io.BytesIO()
     values = {name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__}
     torch.save({**values, "config": checkpoint.config.to_dict()}, content)
-    _write_and_rename(path, content.getbuffer())
+    write_and_rename(path, content.getbuffer())
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -75,7 +75,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch comments on odd files that it then refuses
+            values = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # A hostile file can fail in any way; none of them is a programming error here.
         raise ValueError(f"{path}: refused: {_reason(error)}") from error
     names = set(Checkpoint.__dataclass_fields__)
@@ -137,7 +139,7 @@ def save_weights(
                 raise ValueError(f"{name}: its largest weight {tensor.abs().max().item():g} does not fit into float16")
         stored[name] = kept.contiguous()
     metadata = {"format": "pt", _CONFIG_KEY: json.dumps(config.to_dict()), **_versions(), **extra}
-    _write_and_rename(path, safetensors.torch.save(stored, metadata))
+    write_and_rename(path, safetensors.torch.save(stored, metadata))
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], Config, dict[str, str]]:
@@ -185,33 +187,6 @@ def load_into(model: nn.Module, state: dict[str, Tensor], what: str) -> None:
     if problems:
         raise ValueError(f"{what}: {len(problems)} tensors do not fit this model: {_some(sorted(problems))}")
     model.load_state_dict(state)
-
-
-def _write_and_rename(path: Path, content: bytes | memoryview) -> None:
-    """Puts `content` under the name `path`, completely or not at all."""
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        # A process that was killed here earlier may have left one; "x" follows no link put in its place.
-        partial.unlink(missing_ok=True)
-        with open(partial, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            kept = "; the previous file is untouched" if path.exists() else ""
-            raise OSError(f"{path}: cannot be saved: {error.strerror or error}{kept}") from error
-        raise
-    if hasattr(os, "O_DIRECTORY"):  # The name is safe from a power cut only when its folder is, too.
-        folder = os.open(path.parent, os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _reason(error: Exception) -> str:
