@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import torch
 from PIL import Image
 
 from maskrcnn.config import Config
-from maskrcnn.data.images import read_image
+from maskrcnn.data.images import read_image, to_rgb
 from maskrcnn.data.loader import test_batch
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.structures import Detections, Sample
@@ -114,15 +113,6 @@ def _pixels(picture: str | os.PathLike | Image.Image | np.ndarray) -> tuple[np.n
         if 0 in picture.shape:
             raise ValueError(f"array: found {picture.shape}, expected at least one pixel")
         return picture, "array"
-    if not isinstance(picture, Image.Image):
-        return read_image(picture), str(picture)
-    if picture.mode == "RGB" and not picture.has_transparency_data:
-        return np.asarray(picture), "picture"
-    # Through a file, so that transparency and more than 8 bits mean the same as in a file.
-    file = io.BytesIO()
-    if picture.mode in ("I", "F"):
-        picture.save(file, "TIFF")
-    else:
-        keeps = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")
-        (picture if picture.mode in keeps else picture.convert("RGB")).save(file, "PNG", compress_level=0)
-    return read_image(file.getvalue(), "picture"), "picture"
+    if isinstance(picture, Image.Image):
+        return to_rgb(picture), "picture"
+    return read_image(picture), str(picture)

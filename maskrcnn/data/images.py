@@ -61,7 +61,7 @@ def read_image(source: str | PathLike | bytes | BinaryIO, name: str | None = Non
         if width * height > LARGEST_PICTURE:
             raise ValueError(f"{name}: found {width} x {height} pixels, expected at most {LARGEST_PICTURE:,} in all")
         try:
-            return _to_rgb(image)
+            return to_rgb(image)
         except Exception as error:
             raise _damaged(name, error) from error
 
@@ -72,7 +72,8 @@ def _damaged(name: str, error: Exception) -> ValueError:
     return ValueError(f"{name}: found a damaged or truncated picture ({what}), expected a complete one")
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
+def to_rgb(image: Image.Image) -> np.ndarray:
+    """(H, W, 3) uint8 RGB pixels of a Pillow image of any mode, by the rules of `read_image`."""
     orientation = image.getexif().get(ExifTags.Base.Orientation) if image.format == "TIFF" else None
     image.load()
     if orientation in _TIFF_AS_STORED:
