@@ -187,8 +187,6 @@ class MaskHeadConfig(Section):
     aligned: bool = True
     convolutions: Whole = 4
     channels: Count = 256
-    samples: Count = 128
-    """At most so many positives of an image teach the masks; 128 are all that the box head has by default."""
     targets: Literal["soft", "binary"] = "binary"
     """soft: unaligned, fractions kept (torchvision); binary: clipped, aligned, 1 from a half (MMDetection)."""
     paste: Literal["pixel_centres", "padded_resize"] = "pixel_centres"

@@ -72,7 +72,6 @@ TEXT_SMALL = Config(
         SMALL,  # more of everything than the demo has, since a crop of a photograph holds four times its pixels
         rpn=replace(SMALL.rpn, samples=256),
         box_head=replace(SMALL.box_head, samples=128),
-        mask_head=replace(SMALL.mask_head, samples=32),
     ),
     text=TextConfig(polygon_nms_iou=0.3),
     data=DataConfig(

@@ -43,6 +43,23 @@ def test_outputs_against_the_arithmetic(config):
     assert outputs.logits.shape == (2, 3, 3) and outputs.deltas.shape == (2, 3, boxes, 4)
 
 
+def test_norms_stand_between_each_layer_and_its_relu():
+    """Over the three slots in use of the five; what the empty ones hold changes nothing."""
+    head = make_head(change(SMALL, "box_head", norm="batch")).train()
+    pooled, valid = torch.randn(1, 5, 16, 7, 7), torch.tensor([[True, False, True, True, False]])
+    with torch.no_grad():
+        for norm in (head.norm1, head.norm2):
+            norm.bias.uniform_(-1, 1)
+    hidden = pooled[valid].flatten(1)
+    for layer, norm in ((head.fc1, head.norm1), (head.fc2, head.norm2)):
+        hidden = layer(hidden)
+        hidden = (hidden - hidden.mean(dim=0)) / (hidden.var(dim=0, correction=0) + 1e-5).sqrt() + norm.bias
+        hidden = hidden.clamp(min=0)
+    outputs = head(pooled.masked_fill(~valid[..., None, None, None], 1e3), valid)
+    torch.testing.assert_close(outputs.logits[valid], head.classes(hidden), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(outputs.deltas[valid].flatten(1), head.deltas(hidden), rtol=1e-4, atol=1e-5)
+
+
 @BOTH
 def test_every_class_has_its_own_deltas(config):
     """Class 1 owns the first row without background outputs, the second with them."""

@@ -38,8 +38,11 @@ TORCHVISION = change(
     "mask_head",
     targets="soft",
 )
+NORMS = change(change(HARD, "backbone", norm="batch", pyramid_norm="batch"), "box_head", norm="batch")
 CONFIGS = pytest.mark.parametrize(
-    "config", [SMALL, HARD, TORCHVISION], ids=["defaults", "hard examples", "torchvision's conventions"]
+    "config",
+    [SMALL, HARD, TORCHVISION, NORMS],
+    ids=["defaults", "hard examples", "torchvision's conventions", "batch norms"],
 )
 TENSOR = torch.Tensor
 SYNCHRONISING_METHODS = {
@@ -142,7 +145,7 @@ def test_no_operator_depends_on_the_pictures(config):
     counts = operators(config, images=2, slots=3)
     assert counts["maskrcnn.nms.default"] == 3, "proposals for training and for testing, and detections"
     assert counts["maskrcnn.crop_masks.default"] == 1
-    pooled = 5 if config is HARD else 4
+    pooled = 5 if config.box_head.sampler == "hard" else 4
     assert counts["maskrcnn.pyramid_roi_align.default"] == pooled, (
         "both heads learn, both detect; mining looks once more"
     )

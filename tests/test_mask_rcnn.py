@@ -148,6 +148,9 @@ def test_padding_below_and_beside_a_picture_is_not_searched():
 STEPS = {
     "group norm": SMALL,
     "batch norm": change(SMALL, "backbone", norm="batch"),
+    "batch norm everywhere": change(
+        change(SMALL, "backbone", norm="batch", pyramid_norm="batch"), "box_head", norm="batch", sampler="hard"
+    ),
     "frozen statistics": change(SMALL, "backbone", norm="batch_eval", frozen_stages=1),
     "frozen norm": change(SMALL, "backbone", norm="batch_frozen", frozen_stages=2),
     "bottlenecks": change(SMALL, "backbone", depth="50", width=4),

@@ -66,14 +66,15 @@ def slots(batch=3, count=5, channels=4):
 
 
 def make_slot_norm(channels=4):
-    norm = random_statistics(SlotBatchNorm(channels)).double()
-    return norm, nn.BatchNorm1d(channels).double()
+    """The layer and PyTorch's own with the same numbers in it."""
+    norm, expected = random_statistics(SlotBatchNorm(channels)).double(), nn.BatchNorm1d(channels).double()
+    expected.load_state_dict(norm.state_dict() | {"num_batches_tracked": expected.num_batches_tracked})
+    return norm, expected
 
 
 def test_slots_in_use_are_a_batch_to_batch_norm():
     """PyTorch's own layer on the rows of used slots alone: the same values, gradients and running statistics."""
     (x, valid), (norm, expected) = slots(), make_slot_norm()
-    expected.load_state_dict(norm.state_dict())
     x.requires_grad_()
     same = x.detach().clone().requires_grad_()
     y, rows = norm(x, valid), expected(same[valid])
@@ -99,16 +100,30 @@ def test_what_empty_slots_hold_changes_nothing():
 
 def test_slots_in_evaluation_use_the_running_statistics():
     (x, valid), (norm, expected) = slots(), make_slot_norm()
-    expected.load_state_dict(norm.state_dict())
     torch.testing.assert_close(norm.eval()(x, valid), expected.eval()(x.flatten(0, 1)).view_as(x))
 
 
 @pytest.mark.parametrize("used", [0, 1])
-def test_one_slot_or_none_gives_numbers(used):
-    """One value has no variance, and none has no mean: the result is the shift, or means nothing, but is finite."""
-    norm, _ = make_slot_norm()
+def test_one_slot_or_none_teaches_nothing(used):
+    """One value has no variance, and none has no mean: what comes out is finite, what is remembered stays."""
+    norm, same = make_slot_norm()
     x = torch.randn(1, 3, 4, dtype=torch.float64)
     y = norm(x, torch.arange(3)[None] < used)
-    assert y.isfinite().all() and norm.running_mean.isfinite().all() and norm.running_var.isfinite().all()
+    assert y.isfinite().all()
+    assert torch.equal(norm.running_mean, same.running_mean) and torch.equal(norm.running_var, same.running_var)
     if used:
         torch.testing.assert_close(y[0, 0], norm.bias)
+
+
+def test_a_pass_without_gradients_is_not_remembered():
+    """OHEM ranks all proposals first; what it then learns from is what the statistics shall be of."""
+    (x, valid), (norm, same) = slots(), make_slot_norm()
+    with torch.no_grad():
+        norm(x, valid)
+    assert torch.equal(norm.running_mean, same.running_mean) and torch.equal(norm.running_var, same.running_var)
+
+
+def test_bfloat16_features_are_normalised_in_float32():
+    x, valid = (10 + 0.1 * torch.randn(1, 64, 4)).bfloat16(), torch.ones(1, 64, dtype=torch.bool)
+    y = SlotBatchNorm(4)(x, valid)
+    torch.testing.assert_close(y, nn.BatchNorm1d(4)(x[0].float())[None])

@@ -190,6 +190,13 @@ def test_frozen_stages(stages, frozen):
     assert {name.split(".")[0] for name, value in model.named_parameters() if value.grad is None} == frozen
 
 
+def test_frozen_stages_learn_no_statistics_either():
+    model = ResNet(replace(NARROW, frozen_stages=1)).train()
+    model(torch.randn(2, 3, 32, 32))
+    moved = {name.split(".")[0] for name, value in model.named_buffers() if name.endswith("mean") and value.any()}
+    assert moved == {"layer2", "layer3", "layer4"}
+
+
 def test_eval_norm_trains_scale_and_shift_but_frozen_norm_has_no_parameters():
     """Spec 1.10: 53,120 more parameters where the affine ones count."""
     with torch.device("meta"):

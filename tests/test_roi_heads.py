@@ -195,16 +195,6 @@ def test_losses_against_loops():
     torch.testing.assert_close(losses["mask"], mask_loss)
 
 
-def test_masks_learn_from_so_many_positives_as_they_are_given():
-    """The first ones; positives are in random order, so they are a fair choice."""
-    config = change(change(EVERYTHING, "mask_head", samples=2), "box_head", samples=64, positive_fraction=0.5)
-    heads, batch = make_heads(config), make_batch([[(1, TRUTH), (2, OTHER)]], 3)
-    features, proposals = random_features(), proposals_of(NOWHERE, NEAR_TRUTH, NEAR_OTHER, slots=5)
-    with mock.patch.object(heads.mask_head, "forward", wraps=heads.mask_head.forward) as mask_head:
-        heads.losses(features, proposals, batch.targets, batch.image_sizes)
-    assert mask_head.call_args.args[1].shape == (1, 2)
-
-
 def soft_target(mask, box):
     """RoIAlign of a mask (H, W) to 28 x 28, not aligned, ceil(cell size) points a cell and axis (spec 1.4, 2.6)."""
     x1, y1, x2, y2 = box

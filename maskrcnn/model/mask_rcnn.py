@@ -38,7 +38,8 @@ class MaskRCNN(nn.Module):
     def forward(self, batch: Batch, detect: bool = False) -> ModelOutput:
         """Losses of a batch with targets; detections of one without, or when `detect` asks for them.
 
-        Works the same in training and in evaluation mode, so that a validation loss exists.
+        Both work in training and in evaluation mode, so that a validation loss exists. In training mode, though,
+        norms of kind "batch" normalise by this batch: detections worth looking at want `model.eval()`.
         """
         features = self.backbone(batch.images)  # C2 .. C5: (B, C_l, H / s, W / s), s = 4, 8, 16, 32
         pyramid = self.pyramid(features)  # P2 .. P6: (B, C, H / s, W / s), s = 4, 8, 16, 32, 64

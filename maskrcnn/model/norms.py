@@ -43,22 +43,41 @@ class EvalBatchNorm(nn.BatchNorm2d):
         return super().train(False)
 
 
-class SlotBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation of features (B, N, C) over the slots that are in use; empty ones have no say."""
+class SlotBatchNorm(nn.Module):
+    """Batch normalisation of features (B, N, C) over the slots that are in use; empty ones have no say.
+
+    In evaluation, as any batch normalisation, it uses running statistics of the training, and slots do not matter.
+    """
+
+    momentum = 0.1
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
-        """x (B, N, C) and valid (B, N) bool -> (B, N, C); what comes out of empty slots means nothing."""
+        """x (B, N, C) and valid (B, N) bool -> (B, N, C) float32; what comes out of empty slots means nothing."""
+        x = x.to(self.weight.dtype)  # under autocast, bfloat16 would be too coarse for a variance
         mean, variance = self.running_mean, self.running_var
         if self.training:
-            count = valid.sum().clamp(min=1)
-            used = torch.where(valid[..., None], x, 0.0)
-            mean = used.sum(dim=(0, 1)) / count
-            variance = (used - mean).square().masked_fill(~valid[..., None], 0.0).sum(dim=(0, 1)) / count
-            with torch.no_grad():
-                unbiased = variance * count / (count - 1).clamp(min=1)
-                self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-                self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+            count = valid.sum()
+            used = valid[..., None]
+            mean = torch.where(used, x, 0.0).sum(dim=(0, 1)) / count.clamp(min=1)
+            variance = torch.where(used, x - mean, 0.0).square().sum(dim=(0, 1)) / count.clamp(min=1)
+            if torch.is_grad_enabled():  # a pass that only ranks examples is not training
+                self._remember(mean.detach(), variance.detach(), count)
         return (x - mean) * (self.weight * (variance + self.eps).rsqrt()) + self.bias
+
+    def _remember(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+        # One slot has no variance, none has no mean: nothing can be learnt from them.
+        momentum = self.momentum * (count > 1)
+        unbiased = variance * count / (count - 1).clamp(min=1)
+        self.running_mean.lerp_(mean, momentum.to(mean.dtype))
+        self.running_var.lerp_(unbiased, momentum.to(mean.dtype))
 
 
 def make_norm(kind: str, channels: int, eps: float) -> nn.Module:

@@ -104,7 +104,14 @@ class ResNet(nn.Module):
 
     def _freeze(self, stages: int) -> None:
         """The stem and the first `stages` stages learn nothing; 0 leaves everything to learn."""
-        if stages == 0:
-            return
-        for module in (self.conv1, self.bn1, *(getattr(self, f"layer{stage + 1}") for stage in range(stages))):
-            module.requires_grad_(False)
+        self._frozen = ["conv1", "bn1", *(f"layer{stage + 1}" for stage in range(stages))] if stages else []
+        for name in self._frozen:
+            self.get_submodule(name).requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> ResNet:
+        """As for any module, except that frozen stages stay in evaluation mode: their statistics are frozen, too."""
+        super().train(mode)
+        for name in self._frozen:
+            self.get_submodule(name).eval()
+        return self

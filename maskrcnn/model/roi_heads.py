@@ -77,16 +77,17 @@ class RoIHeads(nn.Module):
             ),
         }
         if self.mask_head is not None:
-            # No positive lies in a later slot.
-            positives = min(int(config.samples * config.positive_fraction), self.config.mask_head.samples)
+            positives = int(config.samples * config.positive_fraction)  # no positive lies in a later slot
             first = TrainingRoIs(*(field[:, :positives] for field in rois))
             result["mask"] = self._mask_loss(features, first, targets, image_sizes)
         return result
 
+    @torch.no_grad()
     def detect(self, features: Sequence[Tensor], proposals: Proposals, batch: Batch) -> Detections:
         """What is in each picture, best first: boxes, classes, scores, and masks of the boxes that remain.
 
         The mask head runs on detections, not on proposals: fewer and better placed (paper section 3.1, "Inference").
+        Nothing carries a gradient, and nothing is learnt: norms remember no statistics of this pass.
         """
         outputs = self._run_box_head(features, proposals.boxes, proposals.valid)
         found: NetworkDetections = select_detections(
@@ -100,7 +101,7 @@ class RoIHeads(nn.Module):
         masks = None
         if self.mask_head is not None:
             logits = self._run_mask_head(features, found.network_boxes, found.detections.labels, found.detections.valid)
-            masks = logits.sigmoid()
+            masks = logits.sigmoid().masked_fill(~found.detections.valid[..., None, None], 0.0)
         return Detections(
             found.detections.boxes, found.detections.scores, found.detections.labels, found.detections.valid, masks
         )
