@@ -78,7 +78,6 @@ def describe_extension(with_cuda: bool) -> CppExtension:
     extension.sources = relative(sources)
     extension.define_macros += macros
     extension.extra_compile_args = compile_flags
-    extension.optional = True
     return extension
 
 
@@ -99,12 +98,15 @@ class OptionalBuildExtension(BuildExtension):
 
     def run(self) -> None:
         failure, inplace = "", self.inplace  # which a failing run forgets
+        # A failure of an optional extension is a warning that only distutils sees, and no exception.
+        self._set_optional(False)
         try:
             super().run()
         except (Exception, SystemExit) as error:  # what is raised depends on the compiler and what it lacks
             if os.environ.get("FORCE_CUDA") == "1":
                 raise
             self.inplace = inplace
+            self._set_optional(True)  # so that what runs after this command does not ask for the file
             failure = f"compiling failed: {(str(error).splitlines() or [type(error).__name__])[0].rstrip('.')}"
             compiler = os.environ.get("CXX", "cl" if sys.platform == "win32" else "c++")
             if not shutil.which(compiler.split()[0]):
@@ -121,6 +123,10 @@ class OptionalBuildExtension(BuildExtension):
         report = {"failure": failure, "cuda": with_cuda, "cuda_because": cuda_because, "torch": torch.__version__}
         (package / "ops" / "build_report.json").write_text(json.dumps(report, indent=2) + "\n")
 
+    def _set_optional(self, optional: bool) -> None:
+        for extension in self.extensions:
+            extension.optional = optional
+
 
 with_cuda, cuda_because = decide_on_cuda()
 print(f"maskrcnn: compiling the C++ ops {'and' if with_cuda else 'without'} the CUDA ops: {cuda_because}.")
@@ -131,7 +137,7 @@ setup(
     description="Mask R-CNN from scratch, for reading and for use: text and object detection",
     license="Apache-2.0",
     python_requires=">=3.11",
-    install_requires=["torch>=2.10", "numpy", "pillow", "shapely", "matplotlib", "safetensors"],
+    install_requires=["torch>=2.10", "numpy", "pillow", "shapely", "matplotlib", "safetensors", "contourpy"],
     packages=find_packages(include=["maskrcnn", "maskrcnn.*"]),
     package_data={"maskrcnn": ["weights/*.safetensors", "**/*.md", "**/*.html", "**/*.json"]},
     ext_modules=[describe_extension(with_cuda)],

@@ -290,7 +290,7 @@ class Config(Section):
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Config:
-        """The inverse of `to_dict`; raises ConfigurationError for unknown, missing and wrong settings."""
+        """The inverse of `to_dict`; raises ConfigurationError for unknown and for wrong settings."""
         return section_from_dict(Config, values)
 
     def override(self, assignments: list[str]) -> Config:

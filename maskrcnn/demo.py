@@ -18,12 +18,13 @@ from maskrcnn.data.rendered_text import DEMO, RenderedText
 from maskrcnn.data.sources import training_stream
 from maskrcnn.detector import Detector
 from maskrcnn.evaluate import evaluate_texts
-from maskrcnn.evaluation.text_scores import TextScores, best_threshold
+from maskrcnn.evaluation.text_scores import TextScores
+from maskrcnn.files import write_and_rename
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.model.paste import paste_masks
 from maskrcnn.recipes import recipe
 from maskrcnn.report import Number, Picture, write_report
-from maskrcnn.training.checkpoint import save_weights
+from maskrcnn.training.checkpoint import load_weights, save_weights
 from maskrcnn.training.loop import CHECKPOINT_NAME, LOG_NAME, train
 from maskrcnn.visualize import contact_sheet, draw_detections, precision_recall, training_curves
 
@@ -33,6 +34,10 @@ CHOOSING = 60
 ON_THE_SHEET = 12
 TRAINING_PICTURES = replace(DEMO, height=(256, 256), width=(256, 256), texts=(3, 10), ignored=(0, 2))
 """Of one size, so that a batch is padded by nothing; fuller than what the demo is scored on: each step sees more."""
+WEIGHTS_NAME = "model.safetensors"
+PICTURES = ("curves.png", "thresholds.png", "held_out.png")
+LEFT = (CHECKPOINT_NAME, LOG_NAME, WEIGHTS_NAME, *PICTURES, "metrics.json", "report.html")
+"""All files of a demo."""
 LOOKS = 2
 """How often training looks at each picture. The second time it costs a tenth, and has other colours."""
 
@@ -45,13 +50,14 @@ def held_out_pictures(seed: int) -> RenderedText:
 def run_demo(out: Path, seed: int = 0) -> dict[str, float | int]:
     """Trains, scores and draws; everything goes to the folder `out`, replacing an earlier demo.
 
+    Raises ValueError if the folder holds something else that training has left: that may be a night's work.
+
     Returns what metrics.json holds: recall, precision, hmean (ICDAR rules, on the held-out pictures), threshold,
     images, train_seconds.
     """
     config = recipe("demo").override([f"training.seed={seed}"])
     out.mkdir(parents=True, exist_ok=True)
-    for name in (CHECKPOINT_NAME, LOG_NAME):
-        (out / name).unlink(missing_ok=True)
+    _make_room(out)
 
     count = max(1, config.training.steps * config.training.batch_size // LOOKS)
     pictures = RenderedText(count, _stream(seed, 0), TRAINING_PICTURES)
@@ -61,14 +67,14 @@ def run_demo(out: Path, seed: int = 0) -> dict[str, float | int]:
 
     print(f"choosing the score threshold on {CHOOSING} other pictures, then scoring {HELD_OUT} held-out ones")
     detector = Detector(model, config)
-    threshold = best_threshold(evaluate_texts(detector, RenderedText(CHOOSING, _stream(seed, 1), DEMO)).images)
+    threshold = evaluate_texts(detector, RenderedText(CHOOSING, _stream(seed, 1), DEMO)).best_threshold()
     config = replace(config, text=replace(config.text, score_threshold=threshold))
     detector = Detector(model, config)
     held_out = held_out_pictures(seed)
     evaluation = evaluate_texts(detector, held_out)
     score = evaluation.at(threshold)
 
-    save_weights(out / "model.safetensors", model.state_dict(), config, extra={"steps": str(config.training.steps)})
+    save_weights(out / WEIGHTS_NAME, model.state_dict(), config, extra={"steps": str(config.training.steps)})
     precision_recall(evaluation.curve(), out / "thresholds.png")
     sheet = draw_sheet(detector, held_out, ON_THE_SHEET)
     sheet.save(out / "held_out.png")
@@ -80,7 +86,7 @@ def run_demo(out: Path, seed: int = 0) -> dict[str, float | int]:
         "images": HELD_OUT,
         "train_seconds": round(seconds, 1),
     }
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    write_and_rename(out / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
     _write_page(out, config, score, seconds, sheet, seed)
     print(f"recall {score.recall:.3f}, precision {score.precision:.3f}, hmean {score.hmean:.3f}")
     print(f"look at {out / 'report.html'}")
@@ -102,6 +108,17 @@ def draw_sheet(detector: Detector, samples: Samples, count: int) -> Image.Image:
         pictures.append(draw_detections(found.image, found.texts, tint))
         captions.append(f"{sample.name}: {len(found.texts)} texts")
     return contact_sheet(pictures, columns=4, captions=captions)
+
+
+def _make_room(out: Path) -> None:
+    """Removes what an earlier demo has left in a folder."""
+    for name in (CHECKPOINT_NAME, WEIGHTS_NAME):
+        if (out / name).exists():
+            left_by = load_weights(out / name)[1].name
+            if left_by != "demo":
+                raise ValueError(f"{out} holds {name} of a training of {left_by}; choose another folder (--out)")
+    for name in LEFT:
+        (out / name).unlink(missing_ok=True)
 
 
 def _train(config: Config, pictures: Samples, out: Path) -> tuple[MaskRCNN, float]:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from maskrcnn.data.loader import Samples
 from maskrcnn.detector import Detector
-from maskrcnn.evaluation.text_scores import FINE_THRESHOLDS, ImageTexts, TextScores, match_image, score_at_thresholds
+from maskrcnn.evaluation.text_scores import (
+    FINE_THRESHOLDS,
+    ImageTexts,
+    TextScores,
+    best_of,
+    match_image,
+    score_at_thresholds,
+)
 
 LOWEST_SCORE = 0.05
 """What scores less is never looked at again, whichever threshold is chosen later."""
@@ -24,11 +31,15 @@ class Evaluation:
 
     def at(self, threshold: float) -> TextScores:
         """The official score of the detections with a score of at least `threshold`."""
-        return score_at_thresholds(self.images, (threshold,), "official")[0]
+        return self.curve((threshold,))[0]
 
     def curve(self, thresholds: Sequence[float] = FINE_THRESHOLDS) -> tuple[TextScores, ...]:
-        """The official score at each threshold."""
-        return score_at_thresholds(self.images, thresholds, "official")
+        """The official score at each threshold, for corners in whole pixels, as they are submitted."""
+        return score_at_thresholds(map(in_whole_pixels, self.images), thresholds, "official")
+
+    def best_threshold(self) -> float:
+        """The threshold with the best official hmean (the lowest of equals), to be used on other pictures."""
+        return best_of(self.curve()).threshold
 
     def sweep(self) -> tuple[TextScores, ...]:
         """MMOCR's seven thresholds by MMOCR's rules; the number that papers quote is the best of them."""
@@ -41,6 +52,15 @@ class Evaluation:
             if not np.all(image.ignore):
                 hmeans[index] = match_image(image.ground_truths, image.ignore, above(image, threshold)).hmean
         return sorted(hmeans, key=hmeans.get)
+
+
+def in_whole_pixels(image: ImageTexts) -> ImageTexts:
+    """The polygons as a result file and an annotation file have them: corners rounded to integers.
+
+    The official rules cut fractions off, which would move everything by half a pixel, up and to the left.
+    """
+    ground_truths, detections = ([np.rint(p) for p in part] for part in (image.ground_truths, image.detections))
+    return replace(image, ground_truths=ground_truths, detections=detections)
 
 
 def above(image: ImageTexts, threshold: float) -> list[np.ndarray]:

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from maskrcnn.config import DataConfig
 from maskrcnn.data import transforms
-from maskrcnn.data.augmentation import augmentation
+from maskrcnn.data.augmentation import Augmentation
 from maskrcnn.structures import Sample
 
 NOTHING = DataConfig(crop=0, flip_probability=0.0, rotation_degrees=0.0, colour_probability=0.0)
@@ -26,7 +26,7 @@ def sample(height: int = 80, width: int = 120) -> Sample:
 
 
 def changed(data: DataConfig, seed: int = 0, before: Sample | None = None) -> Sample:
-    return augmentation(data)(sample() if before is None else before, np.random.default_rng(seed))
+    return Augmentation(data)(sample() if before is None else before, np.random.default_rng(seed))
 
 
 def same(first: Sample, second: Sample) -> bool:

@@ -213,6 +213,38 @@ def test_training_leaves_weights_log_curves_and_checkpoint(capsys, data, tmp_pat
     assert Image.open(out / "curves.png").size[0] > 500
 
 
+def test_a_run_does_not_go_on_with_other_pictures(capsys, data, tmp_path):
+    arguments = train_arguments(data, tmp_path / "run", "training.steps=2")
+    run(capsys, *arguments, "--split", "img_1..img_2", "--minutes", "1e-9")
+    _, _, extra = load_weights(tmp_path / "run" / "model.safetensors")
+    assert (extra["data"], extra["split"], extra["pictures"]) == (str(data), "img_1..img_2", "2")
+    said = mistake(capsys, *arguments, "--resume")
+    assert said.endswith("model.safetensors: that run's split was img_1..img_2, now train")
+
+
+def test_what_a_run_has_left_is_not_overwritten(capsys, data, tmp_path):
+    """Nor by another run, nor by a demo, whichever of its files is still there."""
+    out = tmp_path / "run"
+    run(capsys, *train_arguments(data, out, "training.steps=1"))
+    (out / "checkpoint.pt").unlink()
+    (out / "log.csv").unlink()
+    before = (out / "model.safetensors").read_bytes()
+    assert "model.safetensors exists" in mistake(capsys, *train_arguments(data, out, "training.steps=1"))
+    assert "holds model.safetensors of a training of text_small" in mistake(capsys, "demo", "--out", out)
+    assert (out / "model.safetensors").read_bytes() == before
+
+
+def test_weights_lost_after_the_last_checkpoint_come_back(capsys, data, tmp_path):
+    arguments = train_arguments(data, tmp_path / "run", "training.steps=1")
+    run(capsys, *arguments)
+    weights = tmp_path / "run" / "model.safetensors"
+    before = load_weights(weights)[0]
+    weights.unlink()
+    run(capsys, *arguments, "--resume")
+    after = load_weights(weights)[0]
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
 def test_a_stopped_run_goes_on_to_the_same_weights(capsys, data, tmp_path):
     settings = ["training.steps=3", "data.colour_probability=0.5"]
     run(capsys, *train_arguments(data, tmp_path / "whole", *settings))
@@ -369,7 +401,7 @@ def test_a_picture_that_cannot_be_read_does_not_stop_the_others(capsys, weights,
 def test_predictions_overwrite_neither_each_other_nor_a_picture(capsys, weights, pictures, tmp_path):
     before = pictures[0].read_bytes()
     said = mistake(capsys, "predict", weights, *pictures, "--out", tmp_path)
-    assert "img_7.png: would be overwritten by its own outlines" in said
+    assert f"img_7.png: is in {tmp_path} itself" in said
     assert pictures[0].read_bytes() == before and not (tmp_path / "img_7.json").exists()
     said = mistake(capsys, "predict", weights, pictures[0], tmp_path / "other" / "img_7.jpg", "--out", tmp_path / "o")
     assert "several pictures are called img_7" in said

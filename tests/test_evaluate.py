@@ -1,12 +1,15 @@
 """Running a detector over a data set: counts and thresholds by hand, and which pictures are worst."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from small_text import picture, small_config, small_model
 
 from maskrcnn.detector import Detector, Found
 from maskrcnn.evaluate import LOWEST_SCORE, Evaluation, above, evaluate_texts
-from maskrcnn.evaluation.text_scores import FINE_THRESHOLDS, ImageTexts
+from maskrcnn.evaluation.result_files import read_image_texts, write_submission
+from maskrcnn.evaluation.text_scores import FINE_THRESHOLDS, ImageTexts, score_at_thresholds, score_texts
 from maskrcnn.structures import Sample
 from maskrcnn.text import TextShape
 
@@ -134,3 +137,24 @@ def test_what_is_found_in_a_picture_does_not_depend_on_the_others():
     both, alone = evaluate_texts(detector, Drawn([1, 2])), evaluate_texts(detector, Drawn([2]))
     assert len(alone.images[0].detections) > 0
     assert both.images[1].scores.tolist() == alone.images[0].scores.tolist()
+
+
+def test_corners_count_in_whole_pixels_as_they_are_submitted(tmp_path):
+    """Rounded like the submission's; cut off, as the rules do with fractions, this word would be missed."""
+    truth = np.array([[100.0, 100], [120, 100], [120, 108], [100, 108]])
+    found = truth - [1.1, 2.1]
+    images = (ImageTexts("img_1.jpg", (truth,), np.array([False]), (found,), np.array([0.9])),)
+    score = Evaluation(images).at(0.5)
+    assert (score.matched, score.hmean) == (1, 1.0)
+    assert score_at_thresholds(images, (0.5,), "official")[0].matched == 0
+
+    write_submission(tmp_path / "found.zip", {1: [(found, 0.9)]})
+    with zipfile.ZipFile(tmp_path / "truth.zip", "w") as archive:
+        archive.writestr("gt_img_1.txt", "100,100,120,100,120,108,100,108,word")
+    assert score_texts(read_image_texts(tmp_path / "truth.zip", tmp_path / "found.zip")).hmean == 1.0
+
+
+def test_best_threshold_is_the_lowest_of_the_best():
+    word, wrong = rectangle(0), rectangle(100)
+    images = (ImageTexts("a", (word,), np.array([False]), (word, wrong), np.array([0.68, 0.62])),)
+    assert Evaluation(images).best_threshold() == 0.65

@@ -1,10 +1,15 @@
 """From the word after --data to a data set."""
 
+import pickle
+
 import numpy as np
 import pytest
+import torch
 from small_text import small_config, write_icdar2015
 
+from maskrcnn.data.augmentation import Augmentation
 from maskrcnn.data.icdar import ICDAR2015
+from maskrcnn.data.loader import Remembered, TrainingBatches
 from maskrcnn.data.sources import open_data
 
 
@@ -42,3 +47,17 @@ def test_what_there_is_not():
         open_data("rendered", "img_1..img_9", small_config())
     with pytest.raises(ValueError, match="rendred: found nothing, expected the data set's folder"):
         open_data("rendred", "train", small_config())
+
+
+def test_a_training_stream_can_be_sent_to_another_process():
+    """Where processes do not fork (macOS, Windows), the loader pickles it."""
+    config = small_config("data.crop=96")
+    batches = TrainingBatches(
+        Remembered(open_data("rendered", "train", config)),
+        Augmentation(config.data),
+        config.model.image,
+        batch_size=1,
+        seed=0,
+    )
+    same = pickle.loads(pickle.dumps(batches))
+    assert torch.equal(same[0].images, batches[0].images)

@@ -10,7 +10,6 @@ import pytest
 from maskrcnn.evaluation import text_scores
 from maskrcnn.evaluation.text_scores import (
     ImageTexts,
-    best_threshold,
     match_image,
     polygon_geometries,
     polygon_iou,
@@ -275,14 +274,6 @@ def test_overlaps_are_measured_once_however_many_thresholds_there_are():
     with patch.object(text_scores, "intersection_areas", wraps=text_scores.intersection_areas) as counted:
         score_at_thresholds(images, [step / 100 for step in range(100)])
     assert counted.call_count == len(images)
-
-
-def test_best_threshold_on_a_finer_grid():
-    word, wrong = rectangle(0, 0, 20, 10), rectangle(100, 0, 120, 10)
-    images = [image([word], None, [word, wrong], [0.68, 0.62])]
-    assert best_threshold(images) == 0.65
-    assert best_threshold(images, thresholds=(0.1, 0.5, 0.63, 0.66, 0.9)) == 0.63
-    assert best_threshold([image([word], None, [word], [0.68])]) == 0.05
 
 
 # Against the independent evaluator

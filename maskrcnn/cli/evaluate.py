@@ -12,7 +12,8 @@ from maskrcnn.data.loader import Samples
 from maskrcnn.data.sources import open_data
 from maskrcnn.detector import available_device, load
 from maskrcnn.evaluate import Evaluation, above, evaluate_texts
-from maskrcnn.evaluation.text_scores import TextScores, match_image
+from maskrcnn.evaluation.text_scores import TextScores, best_of, match_image
+from maskrcnn.files import write_and_rename
 from maskrcnn.visualize import contact_sheet, draw_matches, precision_recall
 
 HELP = "score a detector on a data set, and draw its best and worst pictures"
@@ -51,12 +52,12 @@ def run(arguments: argparse.Namespace) -> None:
     evaluation = evaluate_texts(detector, samples, show_progress)
 
     sweep = evaluation.sweep()
-    best = max(sweep, key=lambda score: score.hmean)
+    best = best_of(sweep)
     own = evaluation.at(detector.config.text.score_threshold)
     print(score_table(sweep, best))
     print(f"official rules at the weights' own threshold, {own.threshold:.2f}: {in_words(own)}")
     if arguments.json:
-        Path(arguments.json).write_text(json.dumps(best.as_dict(), indent=2) + "\n")
+        write_and_rename(Path(arguments.json), (json.dumps(best.as_dict(), indent=2) + "\n").encode())
     precision_recall(evaluation.curve(), out / "thresholds.png")
     drawn = draw_evaluation(evaluation, samples, best.threshold, out)
     print(f"pictures: {', '.join(str(path) for path in (*drawn, out / 'thresholds.png'))}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from maskrcnn.cli.arguments import add_settings, fraction
@@ -11,6 +12,7 @@ from maskrcnn.data.icdar import picture_number
 from maskrcnn.data.images import read_image
 from maskrcnn.detector import available_device, load
 from maskrcnn.evaluation.result_files import write_submission
+from maskrcnn.files import write_and_rename
 from maskrcnn.visualize import draw_detections
 
 HELP = "find text in pictures"
@@ -65,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
         draw_detections(image, texts).save(out / f"{path.stem}.png")
         shapes = [{"polygon": text.polygon.round(2).tolist(), "score": round(text.score, 4)} for text in texts]
         record = {"image": str(path), "texts": shapes}
-        (out / f"{path.stem}.json").write_text(json.dumps(record, indent=2) + "\n")
+        write_and_rename(out / f"{path.stem}.json", (json.dumps(record, indent=2) + "\n").encode())
         if arguments.json:
             print(json.dumps(record))
         else:
@@ -75,9 +77,10 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"{len(unreadable)} of {len(paths)} pictures cannot be read: {'; '.join(unreadable)}{lost}")
     if arguments.submission:
         written = write_submission(out / "submission.zip", results)
+        stream = sys.stderr if arguments.json else sys.stdout  # standard output is a line a picture then
         for message in written.dropped:
-            print(message)
-        print(f"{out / 'submission.zip'}: {written.quadrilaterals} texts in {written.files} files")
+            print(message, file=stream)
+        print(f"{out / 'submission.zip'}: {written.quadrilaterals} texts in {written.files} files", file=stream)
 
 
 def _check_names(paths: list[Path], out: Path, submission: bool) -> None:
@@ -86,9 +89,9 @@ def _check_names(paths: list[Path], out: Path, submission: bool) -> None:
     if twice:
         raise ValueError(f"several pictures are called {twice[0]}, which would write the same files")
     for path in paths:
-        drawn = out / f"{path.stem}.png"
-        if drawn.exists() and path.exists() and drawn.samefile(path):
-            raise ValueError(f"{path}: would be overwritten by its own outlines; choose another folder for --out")
+        # Its neighbours there may have the names of what would be written.
+        if out.exists() and path.parent.exists() and path.parent.samefile(out):
+            raise ValueError(f"{path}: is in {out} itself; choose a folder without the pictures for --out")
     if submission:
         numbers = [picture_number(path.name) for path in paths]
         twice = [number for number in numbers if numbers.count(number) > 1]

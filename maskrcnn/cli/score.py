@@ -8,7 +8,7 @@ import json
 from maskrcnn.cli.arguments import fraction
 from maskrcnn.cli.evaluate import in_words, score_table
 from maskrcnn.evaluation.result_files import read_image_texts
-from maskrcnn.evaluation.text_scores import score_at_thresholds, score_texts
+from maskrcnn.evaluation.text_scores import best_of, score_at_thresholds, score_texts
 
 HELP = "score result files against ground truth"
 DETAILS = """
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     images = read_image_texts(arguments.ground_truth, arguments.results)
     if arguments.sweep:
         sweep = score_at_thresholds(images)
-        best = max(sweep, key=lambda score: score.hmean)
+        best = best_of(sweep)
         if not arguments.json:
             print(score_table(sweep, best))
     else:

@@ -69,9 +69,12 @@ def run(arguments: argparse.Namespace) -> None:
     model.to(available_device())
 
     out = Path(arguments.out)
+    # Beside the weights, so that a run cannot go on with other pictures than it began with, unnoticed.
+    origin = {"data": arguments.data, "split": arguments.split, "pictures": str(len(samples))}
+    _check_origin(out / WEIGHTS_NAME, origin, arguments.resume)
 
     def keep(step: int, weights: dict[str, torch.Tensor]) -> None:
-        save_weights(out / WEIGHTS_NAME, weights, config, extra={"steps": str(step)})
+        save_weights(out / WEIGHTS_NAME, weights, config, extra={"steps": str(step), **origin})
         training_curves(out / LOG_NAME, out / CURVES_NAME)
 
     summary = train(
@@ -83,6 +86,11 @@ def run(arguments: argparse.Namespace) -> None:
         on_checkpoint=keep,
         stop_after_seconds=60 * arguments.minutes,
     )
+    if summary.steps == 0:
+        print(f"stopped by {summary.stopped_by} before the first step; nothing was saved")
+        return
+    # Once more: a run may have been killed, or its disk full, between its last checkpoint and these.
+    keep(summary.steps, summary.weights)
     if summary.stopped_early:
         progress = f"{summary.steps} of {config.training.steps} steps"
         print(f"stopped by {summary.stopped_by} after {progress}; --resume goes on")
@@ -91,8 +99,23 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"weights: {out / WEIGHTS_NAME}; curves: {out / CURVES_NAME}")
 
 
+def _check_origin(weights: Path, origin: dict[str, str], resume: bool) -> None:
+    """Raises ValueError if the weights that a run has left are in the way, or are of other pictures."""
+    if not weights.exists():
+        return
+    if not resume:
+        raise ValueError(f"{weights} exists: resume that run (--resume) or use another folder")
+    saved = load_weights(weights)[2]
+    for name in ("split", "pictures"):  # The data itself may have moved.
+        if saved.get(name, origin[name]) != origin[name]:
+            raise ValueError(f"{weights}: that run's {name} was {saved[name]}, now {origin[name]}")
+
+
 def _peak_memory() -> str:
-    """The most memory that this process has had at once, as text; empty where the system does not say (Windows)."""
+    """The most memory that this process has had at once, as text; empty where the system does not say (Windows).
+
+    On a GPU it is the GPU's. Processes that prepare pictures have memory of their own.
+    """
     if torch.cuda.is_available():
         peak = torch.cuda.max_memory_allocated()
     elif resource is not None:

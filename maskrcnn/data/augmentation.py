@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from maskrcnn.config import DataConfig
@@ -11,10 +9,15 @@ from maskrcnn.data import transforms
 from maskrcnn.structures import Sample
 
 
-def augmentation(data: DataConfig) -> Callable[[Sample, np.random.Generator], Sample]:
+class Augmentation:
     """A function (sample, generator) -> changed sample; all its randomness comes from the generator."""
 
-    def augment(sample: Sample, rng: np.random.Generator) -> Sample:
+    # A class, not a nested function: macOS and Windows send it to the loader's processes as a pickle.
+    def __init__(self, data: DataConfig) -> None:
+        self.data = data
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        data = self.data
         if data.rotation_degrees > 0:
             sample = transforms.rotate(sample, rng.uniform(-data.rotation_degrees, data.rotation_degrees))
         if data.crop > 0:
@@ -35,5 +38,3 @@ def augmentation(data: DataConfig) -> Callable[[Sample, np.random.Generator], Sa
         if rng.random() < data.colour_probability:
             sample = transforms.jitter_colour(sample, rng)
         return sample
-
-    return augment

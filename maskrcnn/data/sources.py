@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from maskrcnn.config import Config
-from maskrcnn.data.augmentation import augmentation
+from maskrcnn.data.augmentation import Augmentation
 from maskrcnn.data.icdar import ICDAR2015
 from maskrcnn.data.loader import Samples, TrainingBatches, training_loader
 from maskrcnn.data.rendered_text import SCENE, RenderedText
@@ -41,7 +41,7 @@ def training_stream(samples: Samples, config: Config) -> Callable[[int], Iterato
     training = config.training
     batches = TrainingBatches(
         samples,
-        augmentation(config.data),
+        Augmentation(config.data),
         config.model.image,
         batch_size=training.batch_size,
         seed=training.seed,

@@ -191,7 +191,7 @@ def score_texts(images: Iterable[ImageTexts], rules: Rules = "official", thresho
     if rules == "sweep":
         if threshold is not None:
             raise ValueError(f"the sweep chooses the threshold itself, found {threshold}")
-        return _best(score_at_thresholds(images, SWEEP_THRESHOLDS, "sweep"))
+        return best_of(score_at_thresholds(images, SWEEP_THRESHOLDS, "sweep"))
     return score_at_thresholds(images, (threshold,), rules)[0]
 
 
@@ -232,13 +232,6 @@ def score_at_thresholds(
         TextScores(*_ratios(*row, recall_of_nothing=recall_of_nothing), threshold, *row)
         for row, threshold in zip(counts.tolist(), thresholds, strict=True)
     )
-
-
-def best_threshold(
-    images: Iterable[ImageTexts], thresholds: Sequence[float] = FINE_THRESHOLDS, rules: Rules = "official"
-) -> float:
-    """The score threshold with the best hmean on these images (the lowest of equals), to be used on other images."""
-    return _best(score_at_thresholds(images, thresholds, rules)).threshold
 
 
 @dataclass(frozen=True)
@@ -294,6 +287,6 @@ def _ratios(matched: int, ground_truths: int, detections: int, recall_of_nothing
     return recall, precision, 2 * recall * precision / total if total else 0.0
 
 
-def _best(scores: Sequence[TextScores]) -> TextScores:
-    # max returns the first of equals, and thresholds rise.
+def best_of(scores: Sequence[TextScores]) -> TextScores:
+    """The score with the largest hmean, the first of equals."""
     return max(scores, key=lambda score: score.hmean)

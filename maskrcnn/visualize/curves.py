@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from maskrcnn.evaluation.text_scores import TextScores
+from maskrcnn.evaluation.text_scores import TextScores, best_of
 from maskrcnn.visualize.canvas import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILLION
 
 _STYLES = (
@@ -80,7 +80,7 @@ def precision_recall(scores: Sequence[TextScores], picture: str | Path) -> None:
     for name, (colour, dashes, marker) in styles.items():
         values = [getattr(score, name) for score in scores]
         axes.plot(thresholds, values, color=colour, linestyle=dashes, marker=marker, linewidth=2, label=name)
-    best = max(scores, key=lambda score: score.hmean)
+    best = best_of(scores)
     axes.axvline(best.threshold, color="#888888", linewidth=1, zorder=0)
     axes.annotate(
         f"best hmean {best.hmean:.3f} at {best.threshold:g}",
