@@ -63,7 +63,7 @@ def test_the_program_lists_its_commands(capsys):
         "demo": ["--out DIR", "--seed N"],
         "train": ["RECIPE", "--data DIR", "--out DIR", "--split S", "--resume", "--init WEIGHTS", "--set section.key="],
         "evaluate": ["WEIGHTS", "--data DIR", "--split S", "--json FILE", "--set section.key="],
-        "predict": ["WEIGHTS", "IMAGE", "--out DIR", "--json", "--submission", "--threshold T"],
+        "predict": ["WEIGHTS", "IMAGE", "--out DIR", "--json", "--submission", "--scores", "--threshold T"],
         "score": ["PROTOCOL", "GT", "PRED", "--threshold T", "--sweep", "--json"],
         "render": ["DIR", "--format FORMAT", "--count N", "--seed S"],
         "check": ["DATASET", "DIR", "--split S", "--recipe RECIPE"],
@@ -540,3 +540,11 @@ def test_a_detector_is_trained_evaluated_used_and_scored(capsys, data, tmp_path)
     submission = tmp_path / "found" / "submission.zip"
     score = json.loads(run(capsys, "score", "icdar2015", data / "Challenge4_Test_Task1_GT", submission, "--json"))
     assert score["matched"] == best["matched"] and score["detections"] == best["detections"]
+
+    said = run(capsys, "predict", weights, *images, "--out", tmp_path / "all", "--submission", "--scores", "--json",
+               "--threshold", 0.05)  # fmt: skip
+    assert len([json.loads(line) for line in said.splitlines()]) == len(images), "the rest goes to standard error"
+    submission = tmp_path / "all" / "submission.zip"
+    truth = data / "Challenge4_Test_Task1_GT"
+    sweep = json.loads(run(capsys, "score", "icdar2015", truth, submission, "--sweep", "--json"))
+    assert {name: sweep[name] for name in ("matched", "threshold")} == {n: best[n] for n in ("matched", "threshold")}

@@ -38,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the JSON, one line a picture, instead of a summary")
     parser.add_argument("--submission", action="store_true", help="also write submission.zip; quadrilaterals only")
     parser.add_argument(
+        "--scores",
+        action="store_true",
+        help="with --submission: a score on each line, which `score --sweep` needs and the competition refuses",
+    )
+    parser.add_argument(
         "--threshold", type=fraction, metavar="T", help="lowest score, 0 to 1 (default: the one chosen for the weights)"
     )
     add_settings(parser)
@@ -76,7 +81,7 @@ def run(arguments: argparse.Namespace) -> None:
         lost = "; submission.zip was not written" if arguments.submission else ""
         raise ValueError(f"{len(unreadable)} of {len(paths)} pictures cannot be read: {'; '.join(unreadable)}{lost}")
     if arguments.submission:
-        written = write_submission(out / "submission.zip", results)
+        written = write_submission(out / "submission.zip", results, scores=arguments.scores)
         stream = sys.stderr if arguments.json else sys.stdout  # standard output is a line a picture then
         for message in written.dropped:
             print(message, file=stream)
