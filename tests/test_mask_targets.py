@@ -13,6 +13,13 @@ from maskrcnn.targets import mask_targets
 from maskrcnn.targets.mask_targets import Bitmaps
 
 CONVENTIONS = ["soft", "binary"]
+IMPLEMENTATIONS = {"dispatched": torch.ops.maskrcnn.crop_masks, "fallback": fallback_masks.crop_masks}
+"""The compiled kernel, where there is one, and PyTorch's; both (*bitmaps, rois, image_sizes, size, binary)."""
+
+
+@pytest.fixture(params=IMPLEMENTATIONS)
+def implementation(request):
+    return IMPLEMENTATIONS[request.param]
 
 
 def crop_masks(bitmaps: Bitmaps, rois: Tensor, image_sizes: Tensor, size: int, convention: str) -> Tensor:
@@ -148,26 +155,117 @@ def test_each_image_of_a_padded_batch_equals_itself_alone(convention):
     assert not targets[1, 4:].any()
 
 
-@pytest.mark.parametrize("convention", CONVENTIONS)
-def test_no_roi_reads_outside_the_bitmaps(convention):
-    """Offsets and boxes may come from a damaged file; an infinite RoI must not hang."""
-    sizes = torch.tensor([20, 20])
-    rois = torch.tensor([[0.0, 0, 20, 20], [0, 0, torch.inf, 20], [torch.nan, 0, 20, 20]])
-    boxes = torch.tensor([[0, 0, 20, 20]]).expand(3, 4)
-    beyond = Bitmaps(torch.ones(10, dtype=torch.uint8), torch.tensor([5, -3, 10**12]), boxes)
-    if "CPU" in ops.build_information()["ops"]["crop_masks"]:
-        assert not mask_targets.crop_masks(beyond, rois, sizes, 14, convention).any()
+LEAST, MOST = -(2**63), 2**63 - 1
+WHOLE = (0, 0, 20, 20)
+UNREADABLE = {
+    "bytes are missing at the end": (5, WHOLE),
+    "starts before the first byte": (-3, WHOLE),
+    "starts far before it": (LEAST, WHOLE),
+    "starts after the last byte": (401, (0, 0, 1, 1)),
+    "starts far after it": (MOST, WHOLE),
+    "wider than any number": (0, (LEAST, 0, MOST, 1)),
+    "higher than any number": (0, (0, LEAST, 1, MOST)),
+    "an area of 2 to the 64": (0, (0, 0, 2**32, 2**32)),
+    "one column outside its image": (0, (1, 0, 21, 20)),
+    "one row above its image": (0, (0, -1, 20, 19)),
+    "swapped corners": (0, (20, 20, 0, 0)),
+    "no columns": (400, (7, 0, 7, 20)),
+    "no rows": (400, (0, 7, 20, 7)),
+}
+"""Offset and box that do not fit 400 bytes and an image of 20 x 20, as a damaged file may have them."""
+NAN, INFINITY = torch.nan, torch.inf
+NOT_FINITE = torch.tensor(
+    [
+        [0, 0, INFINITY, 20],
+        [-INFINITY, 0, 20, 20],
+        [-INFINITY, -INFINITY, INFINITY, INFINITY],
+        [INFINITY, INFINITY, INFINITY, INFINITY],
+        [NAN, 0, 20, 20],
+        [0, 0, 20, NAN],
+        [NAN, NAN, NAN, NAN],
+        [-3e38, 0, 3e38, 20],  # finite, but not its width
+    ]
+)
 
 
-def test_errors_name_the_argument():
-    bitmaps, _, rois = random_case(4, 40, 40, 6)
-    sizes = torch.tensor([40, 40])
-    with pytest.raises(ValueError, match="convention"):
-        mask_targets.crop_masks(bitmaps, rois, sizes, 14, "hard")
-    with pytest.raises(ValueError, match="offsets must be"):
-        mask_targets.crop_masks(bitmaps._replace(offsets=bitmaps.offsets[:-1]), rois, sizes, 14, "soft")
-    with pytest.raises(TypeError, match="bitmaps must be"):
-        mask_targets.crop_masks(bitmaps._replace(pixels=bitmaps.pixels.float()), rois, sizes, 14, "soft")
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize("offset, box", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_bitmap_that_cannot_be_read_counts_as_empty(implementation, offset, box, binary):
+    rois = torch.cat((torch.tensor([[0.0, 0, 20, 20]]), NOT_FINITE))[None]
+    offsets, boxes = torch.full(rois.shape[:-1], offset), torch.tensor(box).expand(rois.shape)
+    pixels = torch.ones(400, dtype=torch.uint8)
+    assert not implementation(pixels, offsets, boxes, rois, torch.tensor([[20, 20]]), 14, binary).any()
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_a_box_whose_width_overflows_needs_more_bytes_than_there_are(implementation, binary):
+    """In 64 bits it is -1 pixel wide. The tensor is small, so reading past it would end the process."""
+    pixels, offsets, boxes = torch.ones(4).byte(), torch.tensor([[0]]), torch.tensor([[[LEAST, 0, MOST, 1]]])
+    rois = torch.tensor([[[0.0, 0, 20, 20]]])
+    assert not implementation(pixels, offsets, boxes, rois, torch.tensor([[20, 20]]), 14, binary).any()
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_an_roi_that_is_not_finite_neither_fails_nor_disturbs_others(implementation, binary):
+    rois = torch.cat((NOT_FINITE, torch.tensor([[3.0, 4, 17, 18]])))[None]
+    pixels = (torch.rand(400, generator=torch.Generator().manual_seed(0)) < 0.5).byte()
+    offsets, boxes = torch.zeros(rois.shape[:-1]).long(), torch.tensor(WHOLE).expand(rois.shape)
+    targets = implementation(pixels, offsets, boxes, rois, torch.tensor([[20, 20]]), 14, binary)
+    alone = implementation(pixels, offsets[:, -1:], boxes[:, -1:], rois[:, -1:], torch.tensor([[20, 20]]), 14, binary)
+    assert targets.shape == (1, 9, 14, 14) and ((targets >= 0) & (targets <= 1)).all()
+    assert_close(targets[:, -1:], alone)
+    assert 0 < alone.mean() < 1
+
+
+def test_an_roi_far_wider_than_its_image_has_no_more_samples_than_that_has_pixels(implementation):
+    """21 samples to a bin that is two billion pixels wide: only the middle one falls into the image."""
+    pixels, rois = torch.ones(21 * 21).byte(), torch.tensor([[[-1e9, 0, 1e9, 20]]], dtype=torch.float64)
+    offsets, boxes = torch.tensor([[0]]), torch.tensor([[[0, 0, 21, 21]]])
+    target = implementation(pixels, offsets, boxes, rois, torch.tensor([[21, 21]]), 1, False)
+    assert_close(target, torch.full((1, 1, 1, 1), 1 / 21, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_any_byte_but_zero_is_the_object(implementation, binary):
+    """Masks are often kept as 0 and 255."""
+    (pixels, offsets, boxes), _, rois = random_case(6, 40, 40, 6)
+    rest = (offsets[None], boxes[None], rois[None], torch.tensor([[40, 40]]), 14, binary)
+    expected = implementation(pixels, *rest)
+    assert torch.equal(implementation(255 * pixels, *rest), expected)
+    assert 0 < expected.mean() < 1
+
+
+ZEROS = torch.zeros(3, dtype=torch.int64)
+ERRORS = {
+    "rois not a tensor": (TypeError, "rois must be a tensor .* found list", {"rois": [[0.0, 0, 9, 9]]}),
+    "integer rois": (TypeError, "rois .* found a tensor of torch.int64", {"rois": torch.zeros(3, 4).long()}),
+    "bitmaps not a tensor": (TypeError, "bitmaps must be a tensor of torch.uint8, found list", {"bitmaps": [1, 0]}),
+    "bitmaps of bool": (TypeError, "bitmaps .* torch.uint8, found .* torch.bool", {"bitmaps": torch.ones(9).bool()}),
+    "offsets not a tensor": (TypeError, "offsets must be a tensor of torch.int64, found tuple", {"offsets": (0, 0)}),
+    "float offsets": (TypeError, "offsets .* torch.int64, found .* torch.float32", {"offsets": torch.zeros(3)}),
+    "boxes not a tensor": (TypeError, "bitmap_boxes must be a tensor .* found list", {"bitmap_boxes": [[0, 0, 1, 1]]}),
+    "float boxes": (TypeError, "bitmap_boxes .* found .* torch.float32", {"bitmap_boxes": torch.zeros(3, 4)}),
+    "sizes not a tensor": (TypeError, "image_sizes must be a tensor .* found tuple", {"image_sizes": (40, 40)}),
+    "short sizes": (TypeError, "image_sizes .* found .* torch.int32", {"image_sizes": torch.zeros(2).int()}),
+    "bitmaps in rows": (ValueError, r"bitmaps must be \(M,\), found \(3, 3\)", {"bitmaps": torch.ones(3, 3).byte()}),
+    "a single roi": (ValueError, r"rois must be \(\.\.\., N, 4\), found \(4,\)", {"rois": torch.zeros(4)}),
+    "too few offsets": (ValueError, r"offsets must be \(3,\) .* found \(2,\)", {"offsets": ZEROS[:2]}),
+    "too few boxes": (ValueError, r"bitmap_boxes must be \(3, 4\) .* found \(3,\)", {"bitmap_boxes": ZEROS}),
+    "a third size": (ValueError, r"image_sizes must be \(2,\) .* found \(3,\)", {"image_sizes": ZEROS}),
+    "no cells": (ValueError, "size must be at least 1, found 0", {"size": 0}),
+    "unknown convention": (ValueError, 'must be "binary" or "soft", found \'hard\'', {"convention": "hard"}),
+    "bitmaps elsewhere": (ValueError, "on cpu but bitmaps on meta", {"bitmaps": torch.ones(9, device="meta").byte()}),
+    "offsets elsewhere": (ValueError, "on cpu but offsets on meta", {"offsets": ZEROS.to("meta")}),
+}
+
+
+@pytest.mark.parametrize("error, message, change", ERRORS.values(), ids=ERRORS)
+def test_mistakes_are_named(error, message, change):
+    right = {"bitmaps": torch.ones(9).byte(), "offsets": ZEROS, "bitmap_boxes": torch.zeros(3, 4).long()}
+    right |= {"rois": torch.zeros(3, 4), "image_sizes": torch.tensor([40, 40]), "size": 14, "convention": "soft"}
+    assert ops.crop_masks(**right).shape == (3, 14, 14)
+    with pytest.raises(error, match="^crop_masks: .*" + message):
+        ops.crop_masks(**right | change)
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
@@ -190,6 +288,16 @@ def test_no_rois_and_no_bitmaps(convention):
     empty = Bitmaps(none.pixels, torch.zeros(2, 3).long(), torch.zeros(2, 3, 4).long())
     targets = crop_masks(empty, torch.tensor([[0.0, 0, 9, 9]]).expand(2, 3, 4), sizes, 28, convention)
     assert targets.shape == (2, 3, 28, 28) and not targets.any()
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_an_roi_with_swapped_corners_counts_as_one_without_area(convention):
+    bitmaps, _, rois = random_case(7, 40, 40, 6)
+    swapped, point = rois[:, [2, 3, 0, 1]], rois[:, [2, 3, 2, 3]]
+    sizes = torch.tensor([40, 40])
+    expected = crop_masks(bitmaps, point, sizes, 7, convention)
+    assert_close(crop_masks(bitmaps, swapped, sizes, 7, convention), expected)
+    assert expected.any()
 
 
 def test_an_roi_without_area_is_one_value():

@@ -16,24 +16,27 @@ namespace {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// A bitmap whose bytes do not all lie in the tensor would be read past its end; such a one counts as empty.
+// So that no count of samples overflows.
+constexpr int64_t kLargestSide = (int64_t{1} << 31) - 1;
+
+// A bitmap that leaves its image, or whose bytes do not all lie in the tensor, counts as empty. The numbers may come
+// from a damaged file: none is subtracted from another, or added to a pointer, before both are known to be in range.
 Bitmap checked_bitmap(
     const uint8_t* pixels, int64_t total, int64_t offset, const int64_t* box, int64_t height, int64_t width) {
-  Bitmap bitmap{pixels + offset, box[0], box[1], box[2], box[3], height, width};
-  const int64_t rows = std::max<int64_t>(bitmap.y2 - bitmap.y1, 0), columns = std::max<int64_t>(bitmap.x2 - bitmap.x1, 0);
-  if (offset < 0 || offset > total || (columns > 0 && rows > (total - offset) / columns)) {
-    bitmap.x2 = bitmap.x1;
+  const int64_t x1 = box[0], y1 = box[1], x2 = box[2], y2 = box[3];
+  const bool in_image = 0 <= x1 && x1 <= x2 && x2 <= width && 0 <= y1 && y1 <= y2 && y2 <= height;
+  if (!in_image || offset < 0 || offset > total || (x1 < x2 && y2 - y1 > (total - offset) / (x2 - x1))) {
+    return {pixels, 0, 0, 0, 0, height, width};
   }
-  return bitmap;
+  return {pixels + offset, x1, y1, x2, y2, height, width};
 }
 
 // Where all samples along one axis lie: bin after bin, `points` each. Every row of bins needs the same columns.
 template <typename T>
-void look_up(const SampleAxis<T>& axis, int64_t size, int64_t length, std::vector<Neighbours<T>>& samples) {
-  samples.clear();
+void look_up(const SampleAxis<T>& axis, int64_t size, int64_t length, Neighbours<T>* samples) {
   for (int64_t bin = 0; bin < size; ++bin) {
     for (int64_t point = 0; point < axis.points; ++point) {
-      samples.push_back(neighbours(axis, bin, point, length));
+      *samples++ = neighbours(axis, bin, point, length);
     }
   }
 }
@@ -48,22 +51,37 @@ void crop_all(
   const T* roi = rois.const_data_ptr<T>();
   const int64_t* image_size = image_sizes.const_data_ptr<int64_t>();
   T* out = targets.mutable_data_ptr<T>();
-  const int64_t total = bitmaps.size(0), batch = rois.size(0), count = rois.size(1);
+  const int64_t total = bitmaps.size(0), rois_per_image = rois.size(1), count = rois.size(0) * rois_per_image;
 
-  torch::stable::parallel_for(0, batch * count, 1, [&](int64_t first, int64_t last) {
-    std::vector<Neighbours<T>> rows, columns;
-    for (int64_t n = first; n < last; ++n) {
-      const int64_t height = image_size[2 * (n / count)], width = image_size[2 * (n / count) + 1];
-      const Bitmap bitmap = checked_bitmap(pixels, total, offset[n], box + 4 * n, height, width);
-      const SampleAxis<T> across = sample_axis(roi[4 * n], roi[4 * n + 2], width, size, binary);
-      const SampleAxis<T> down = sample_axis(roi[4 * n + 1], roi[4 * n + 3], height, size, binary);
-      look_up(across, size, width, columns);
-      look_up(down, size, height, rows);
-      for (int64_t row = 0; row < size; ++row) {
-        for (int64_t column = 0; column < size; ++column) {
-          const T average = mask_average(
-              bitmap, &rows[row * down.points], down.points, &columns[column * across.points], across.points);
-          out[(n * size + row) * size + column] = binary ? (average >= T(0.5) ? T(1) : T(0)) : average;
+  // All memory is allocated here: an exception inside parallel_for would lose its text.
+  std::vector<SampleAxis<T>> across(count), down(count);
+  int64_t most_points = 1;
+  for (int64_t n = 0; n < count; ++n) {
+    const int64_t height = image_size[2 * (n / rois_per_image)], width = image_size[2 * (n / rois_per_image) + 1];
+    STD_TORCH_CHECK(std::max(height, width) <= kLargestSide, "crop_masks: an image has at most 2^31 - 1 pixels a side");
+    across[n] = sample_axis(roi[4 * n], roi[4 * n + 2], width, size, binary);
+    down[n] = sample_axis(roi[4 * n + 1], roi[4 * n + 3], height, size, binary);
+    most_points = std::max({most_points, across[n].points, down[n].points});
+  }
+  const int64_t workers = std::min<int64_t>(count, torch::stable::get_num_threads());
+  std::vector<Neighbours<T>> samples(2 * workers * size * most_points);
+
+  torch::stable::parallel_for(0, workers, 1, [&](int64_t first, int64_t last) {
+    for (int64_t worker = first; worker < last; ++worker) {
+      Neighbours<T>* rows = samples.data() + 2 * worker * size * most_points;
+      Neighbours<T>* columns = rows + size * most_points;
+      for (int64_t n = worker * count / workers; n < (worker + 1) * count / workers; ++n) {
+        const int64_t height = image_size[2 * (n / rois_per_image)], width = image_size[2 * (n / rois_per_image) + 1];
+        const Bitmap bitmap = checked_bitmap(pixels, total, offset[n], box + 4 * n, height, width);
+        look_up(across[n], size, width, columns);
+        look_up(down[n], size, height, rows);
+        for (int64_t row = 0; row < size; ++row) {
+          for (int64_t column = 0; column < size; ++column) {
+            const T average = mask_average(
+                bitmap, rows + row * down[n].points, down[n].points, columns + column * across[n].points,
+                across[n].points);
+            out[(n * size + row) * size + column] = binary ? (average >= T(0.5) ? T(1) : T(0)) : average;
+          }
         }
       }
     }

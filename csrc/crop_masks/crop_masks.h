@@ -33,10 +33,8 @@ sample_axis(T low, T high, int64_t length, int64_t size, bool binary) {
     low = low < T(0) ? T(0) : (low > limit ? limit : low);
     high = high < T(0) ? T(0) : (high > limit ? limit : high);
   }
-  T extent = high - low;
-  if (!binary && !(extent > T(1))) {
-    extent = T(1);
-  }
+  const T smallest = binary ? T(0) : T(1);
+  const T extent = high - low > smallest ? high - low : smallest;  // so swapped corners count as no area
   const T bin = extent / static_cast<T>(size);
   T points = std::ceil(bin);
   points = points < limit ? points : limit;  // no RoI inside its image needs more; an infinite one must not hang

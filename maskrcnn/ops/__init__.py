@@ -1,6 +1,7 @@
-"""The custom ops: non-maximum suppression and RoIAlign over a feature pyramid.
+"""The custom ops: non-maximum suppression, RoIAlign over a feature pyramid, and cropping masks to RoIs.
 
-Each exists as a loop to read (`maskrcnn/reference/`), as vectorised PyTorch (`fallback.py`) and as C++ (`csrc/`).
+Each exists as a loop to read (`maskrcnn/reference/`), as vectorised PyTorch (`fallback.py`, `crop_masks` in
+`fallback_masks.py`) and as C++ (`csrc/`).
 The functions here check what they are given and call the fastest one there is, through PyTorch's dispatcher.
 """
 
@@ -42,7 +43,7 @@ def nms(boxes: Tensor, scores: Tensor, groups: Tensor | None = None, *, iou_thre
         TypeError: an argument of the wrong type or dtype.
         ValueError: sizes or devices that do not fit together, or a threshold or `max_keep` out of range.
     """
-    _require_floating_point(boxes=boxes, scores=scores)
+    _require_floating_point("nms", boxes=boxes, scores=scores)
     if boxes.dim() < 2 or boxes.shape[-1] != 4:
         raise ValueError(f"nms: boxes must be (..., N, 4), found {_shape(boxes)}")
     if scores.shape != boxes.shape[:-1]:
@@ -121,7 +122,8 @@ def pyramid_roi_align(
     features = list(features)
     if not features:
         raise ValueError("pyramid_roi_align: needs at least one feature level")
-    _require_floating_point(rois=rois, **{f"features[{index}]": level for index, level in enumerate(features)})
+    named_features = {f"features[{index}]": level for index, level in enumerate(features)}
+    _require_floating_point("pyramid_roi_align", rois=rois, **named_features)
     if rois.dim() != 3 or rois.shape[-1] != 4:
         raise ValueError(f"pyramid_roi_align: rois must be (B, R, 4), found {_shape(rois)}")
     for index, level in enumerate(features):
@@ -177,9 +179,10 @@ def crop_masks(
     """Mask targets: for each RoI, the part of its object's mask inside it (Mask R-CNN section 3).
 
     Args:
-        bitmaps: (M,) uint8, box-cropped bitmaps of 0 and 1, each row by row, one after another.
+        bitmaps: (M,) uint8, box-cropped bitmaps, each row by row, one after another. Any number but 0 counts as 1.
         offsets: (..., N) int64: where the bitmap of each RoI's object starts.
-        bitmap_boxes: (..., N, 4) int64: the whole pixels x1, y1, x2, y2 that the bitmap covers; outside it is 0.
+        bitmap_boxes: (..., N, 4) int64: the whole pixels x1, y1, x2, y2 of the image that the bitmap covers; outside
+            the mask is 0.
         rois: (..., N, 4) in image pixels.
         image_sizes: (..., 2) int64: height, width.
         size: m, cells along a side.
@@ -190,30 +193,32 @@ def crop_masks(
     Returns:
         (..., N, m, m) in [0, 1], float32, for float64 RoIs float64. There is no gradient.
 
-    Each cell is the average of ceil(RoI size / m) bilinear samples along each axis. An RoI that is not finite gives
-    numbers that mean nothing; nothing outside `bitmaps` is ever read.
+    Each cell is the average of ceil(RoI size / m) bilinear samples along each axis, but of no more than the image has
+    pixels. An RoI with swapped corners counts as one without area, whose samples all lie on one point. An RoI that is
+    not finite gives numbers that mean nothing. Nothing outside `bitmaps` is ever read: a bitmap that does not lie
+    wholly in there, or whose box leaves the image, counts as empty.
 
     Raises:
-        TypeError: an argument of the wrong dtype.
-        ValueError: sizes or devices that do not fit together, or an unknown convention.
+        TypeError: an argument of the wrong type or dtype.
+        ValueError: sizes or devices that do not fit together, a `size` below 1, or an unknown convention.
     """
+    index_tensors = {"offsets": offsets, "bitmap_boxes": bitmap_boxes, "image_sizes": image_sizes}
+    _require_floating_point("crop_masks", rois=rois)
+    _require_dtype("crop_masks", torch.uint8, bitmaps=bitmaps)
+    _require_dtype("crop_masks", torch.int64, **index_tensors)
     if convention not in ("binary", "soft"):
         raise ValueError(f'crop_masks: convention must be "binary" or "soft", found {convention!r}')
     if size < 1:
         raise ValueError(f"crop_masks: size must be at least 1, found {size}")
-    _require_floating_point(rois=rois)
-    if bitmaps.dtype != torch.uint8 or bitmaps.dim() != 1:
-        raise TypeError(f"crop_masks: bitmaps must be (M,) uint8, found {_shape(bitmaps)} {bitmaps.dtype}")
-    for name, tensor in (("offsets", offsets), ("bitmap_boxes", bitmap_boxes), ("image_sizes", image_sizes)):
-        if tensor.dtype != torch.int64:
-            raise TypeError(f"crop_masks: {name} must be int64, found {tensor.dtype}")
+    if bitmaps.dim() != 1:
+        raise ValueError(f"crop_masks: bitmaps must be (M,), found {_shape(bitmaps)}")
+    for name, tensor in {"bitmaps": bitmaps, **index_tensors}.items():
         _require_same_device("crop_masks", rois=rois, **{name: tensor})
-    _require_same_device("crop_masks", rois=rois, bitmaps=bitmaps)
     if rois.dim() < 2 or rois.shape[-1] != 4:
         raise ValueError(f"crop_masks: rois must be (..., N, 4), found {_shape(rois)}")
     leading, count = rois.shape[:-2], rois.shape[-2]
     expected = {"offsets": (*leading, count), "bitmap_boxes": (*leading, count, 4), "image_sizes": (*leading, 2)}
-    for name, tensor in (("offsets", offsets), ("bitmap_boxes", bitmap_boxes), ("image_sizes", image_sizes)):
+    for name, tensor in index_tensors.items():
         if _shape(tensor) != expected[name]:
             raise ValueError(f"crop_masks: {name} must be {expected[name]} like the rois, found {_shape(tensor)}")
     batch = math.prod(leading)
@@ -263,10 +268,16 @@ def _shape(tensor: Tensor) -> tuple[int, ...]:
     return tuple(tensor.shape)
 
 
-def _require_floating_point(**tensors: Tensor) -> None:
+def _require_floating_point(op: str, **tensors: Tensor) -> None:
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-            raise TypeError(f"{name} must be a tensor of floating-point numbers, found {_kind(tensor)}")
+            raise TypeError(f"{op}: {name} must be a tensor of floating-point numbers, found {_kind(tensor)}")
+
+
+def _require_dtype(op: str, dtype: torch.dtype, **tensors: Tensor) -> None:
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor) or tensor.dtype != dtype:
+            raise TypeError(f"{op}: {name} must be a tensor of {dtype}, found {_kind(tensor)}")
 
 
 def _require_same_device(op: str, **tensors: Tensor) -> None:

@@ -1,8 +1,8 @@
 """Tells PyTorch's dispatcher about the custom ops: schemas, shapes, gradients, and which kernel runs where.
 
 One call of `torch.ops.maskrcnn.nms` ends in the compiled kernel of the tensors' device if there is one
-(`STABLE_TORCH_LIBRARY_IMPL` in `csrc/`), otherwise in the PyTorch version in `fallback.py`. The environment variable
-`MASKRCNN_OPS=python` leaves the compiled kernels out.
+(`STABLE_TORCH_LIBRARY_IMPL` in `csrc/`), otherwise in the PyTorch version in `fallback.py`, that of `crop_masks` in
+`fallback_masks.py`. The environment variable `MASKRCNN_OPS=python` leaves the compiled kernels out.
 """
 
 from __future__ import annotations
