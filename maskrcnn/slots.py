@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-NOT_A_CANDIDATE = float("-inf")
-"""The score of a padded or dropped row: no selection ever takes it."""
+NOT_A_CANDIDATE, FIRST = float("-inf"), float("inf")
+"""The score of a padded or dropped row, which no selection ever takes, and one that no other comes before."""
 
 
 class Selection(NamedTuple):
@@ -48,7 +48,11 @@ def gather_rows(values: Tensor, index: Tensor) -> Tensor:
 
 
 def keep_top(scores: Tensor, count: int) -> Selection:
-    """The `count` best of scores (..., N), best first; fewer are valid where there are fewer candidates."""
+    """The `count` best of scores (..., N), best first; fewer are valid where there are fewer candidates.
+
+    A NaN is no candidate, as in `maskrcnn.ops.nms`. (`topk` alone would put it first.)
+    """
+    scores = scores.masked_fill(scores.isnan(), NOT_A_CANDIDATE)
     available = min(count, scores.shape[-1])
     best, index = scores.topk(available, dim=-1)
     valid = best > NOT_A_CANDIDATE
@@ -64,7 +68,10 @@ def sample_by_priority(
 
     positive, negative (..., N) bool; priority (..., N) float. With random priorities this is drawing without
     replacement (Faster R-CNN section 3.1.3); with each candidate's loss as priority it is OHEM (arXiv 1604.03540).
+    A NaN is the highest priority: a loss that is one must reach the sum, where training notices and stops, and not
+    be passed over for the candidates that still have a number.
     """
+    priority = priority.masked_fill(priority.isnan(), FIRST)
     chosen_positives = keep_top(priority.masked_fill(~positive, NOT_A_CANDIDATE), most_positives)
     chosen_negatives = keep_top(priority.masked_fill(~negative, NOT_A_CANDIDATE), total)
     # The positives fill the first slots, however many there are; slot s of the rest takes negative s - positives.

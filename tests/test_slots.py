@@ -5,6 +5,8 @@ import torch
 
 from maskrcnn.slots import NOT_A_CANDIDATE, gather_rows, keep_top, sample_by_priority
 
+NAN = float("nan")
+
 # gather_rows
 
 
@@ -40,6 +42,12 @@ def test_gather_rows_passes_gradients_to_the_rows_taken():
 # keep_top
 
 
+def test_keep_top_takes_no_nan_and_the_real_slots_come_first():
+    best = keep_top(torch.tensor([[NAN, 0.5, NOT_A_CANDIDATE, NAN, 0.9], [NAN] * 5]), 4)
+    assert best.index.tolist() == [[4, 1, 0, 0], [0] * 4]
+    assert best.valid.tolist() == [[True, True, False, False], [False] * 4]
+
+
 def test_keep_top_is_sorted_and_leaves_out_what_is_no_candidate():
     best = keep_top(torch.tensor([0.1, NOT_A_CANDIDATE, 0.9, 0.5]), 2)
     assert best.index.tolist() == [2, 3] and best.valid.tolist() == [True, True]
@@ -71,6 +79,24 @@ def test_keep_top_equals_sorting_each_image():
 
 
 # sample_by_priority
+
+
+def test_a_priority_that_is_no_number_is_chosen_first():
+    """As a loss it must reach the sum: training stops there, and would never learn of it otherwise."""
+    positive = torch.tensor([True, True, True, False, False, False])
+    priority = torch.tensor([0.5, 0.7, NAN, 9.0, NAN, 8.0])
+    sample = sample_by_priority(positive, ~positive, priority, total=3, most_positives=1)
+    assert sample.index.tolist() == [2, 4, 3]
+    assert sample.positive.tolist() == [True, False, False] and sample.valid.all()
+
+
+def test_no_slot_is_positive_and_empty_whatever_the_priorities():
+    positive, negative = torch.tensor([True, False, False, False]), torch.tensor([False, True, False, False])
+    for value in (NAN, float("inf"), 0.0):
+        sample = sample_by_priority(positive, negative, torch.full((4,), value), total=4, most_positives=2)
+        assert sample.index.tolist() == [0, 1, 0, 0]
+        assert sample.positive.tolist() == [True, False, False, False]
+        assert sample.valid.tolist() == [True, True, False, False]
 
 
 def test_positives_come_first_and_negatives_fill_what_they_leave():
