@@ -115,6 +115,12 @@ def test_initialisation(initialisation):
         assert not convolution.bias.any()
 
 
+@pytest.mark.parametrize("initialisation", ["pytorch", "MMDetection", ""])
+def test_an_unknown_initialisation_is_refused(initialisation):
+    with pytest.raises(ValueError, match=f'found initialisation {initialisation!r}, expected "torchvision" or "mmdet'):
+        make_pyramid(initialisation=initialisation)
+
+
 def test_as_many_features_as_levels():
     with pytest.raises(ValueError):
         make_pyramid()(random_features([(16, 24), (8, 12), (4, 6), (2, 3)])[:3])

@@ -70,6 +70,13 @@ def test_l1_adds_the_four_coordinates():
     assert_close(loss.item(), (0.5 + 1.5 + 1.0 + 2.0) / 2)
 
 
+@pytest.mark.parametrize("kind", ["L1", "smooth-l1", ""])
+def test_an_unknown_kind_of_box_loss_is_refused(kind):
+    zeros = torch.zeros(1, 1, 4)
+    with pytest.raises(ValueError, match=f'found kind {kind!r}, expected "l1" or "smooth_l1"'):
+        box_loss(zeros, zeros, torch.tensor([[YES]]), torch.tensor(1.0), kind, 1.0)
+
+
 def test_box_losses_count_positives_but_divide_by_all_samples():
     """Two samples, one of them positive: the negative's deltas do not matter, its place in the denominator does."""
     deltas = torch.tensor([[[1.0, 1.0, 1.0, 1.0], [9.0, 9.0, 9.0, 9.0]]])

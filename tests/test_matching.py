@@ -117,6 +117,12 @@ def test_own_best_trap_a_ground_truth_that_touches_no_box_makes_every_box_positi
     assert forced.label.tolist() == [POSITIVE, NEGATIVE, NEGATIVE]
 
 
+@pytest.mark.parametrize("low_quality", ["force", "own best", ""])
+def test_an_unknown_low_quality_rule_is_refused(low_quality):
+    with pytest.raises(ValueError, match=f'found low_quality {low_quality!r}, expected "forced", "own_best" or "none"'):
+        match_all(strips(16), strips(8), **RPN, low_quality=low_quality)
+
+
 def test_rois_of_mmdetection_force_from_one_half_on():
     """The box overlaps ground truth 0 by 0.8 and is the best of ground truth 1 at 0.5: it goes to 1, at 0.49 to 0."""
     for width, expected in ((4.0, 1), (3.9, 0)):

@@ -81,6 +81,16 @@ def test_x_and_y_are_not_swapped():
         assert 25 <= x <= 30 and 2 <= y <= 5
 
 
+@pytest.mark.parametrize("convention", ["pixel_centers", "padded", ""])
+@pytest.mark.parametrize("count", [0, 1])
+def test_an_unknown_convention_is_refused(convention, count):
+    expected = f'found convention {convention!r}, expected "pixel_centres" or "padded_resize"'
+    with pytest.raises(ValueError, match=expected):
+        paste_mask(random_mask(), box_of("fractions"), 12, 16, convention)
+    with pytest.raises(ValueError, match=expected):
+        paste_masks(random_mask()[None][:count], box_of("fractions")[None][:count], 12, 16, convention)
+
+
 def test_binarising_from_a_half_on_or_above_a_half():
     """A probability of exactly a half is an object for MMDetection and none for torchvision."""
     masks, boxes = torch.full((1, 4, 4), 0.5), torch.tensor([[2.0, 2.0, 6.0, 6.0]])

@@ -19,7 +19,10 @@ class FeaturePyramid(nn.Module):
     """
 
     def __init__(self, in_channels: Sequence[int], config: BackboneConfig, initialisation: str) -> None:
+        """Raises ValueError for any other `initialisation` than "torchvision" and "mmdetection"."""
         super().__init__()
+        if initialisation not in ("torchvision", "mmdetection"):
+            raise ValueError(f'found initialisation {initialisation!r}, expected "torchvision" or "mmdetection"')
         channels = config.pyramid_channels
         self.lateral = nn.ModuleList(nn.Conv2d(count, channels, 1) for count in in_channels)
         self.output = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in in_channels)

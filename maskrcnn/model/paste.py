@@ -17,7 +17,9 @@ def paste_mask(mask: Tensor, box: Tensor, height: int, width: int, convention: s
     call a pixel part of the object from 0.5 on).
     "padded_resize": pads the mask by a ring of zeros, grows the box as much, truncates it to whole pixels and resizes
     the mask to them (torchvision and Detectron, who want more than 0.5).
+    Raises ValueError for any other convention.
     """
+    _require_known(convention)
     if convention == "pixel_centres":
         rows = _look_up(box[1], box[3], height, mask.shape[0])
         columns = _look_up(box[0], box[2], width, mask.shape[1])
@@ -33,12 +35,19 @@ def paste_masks(masks: Tensor, boxes: Tensor, height: int, width: int, conventio
     """Masks (N, height, width) bool from probabilities masks (N, m, m) over boxes (N, 4).
 
     One picture-sized float mask exists at a time: a hundred of them at two megapixels would need 800 MB.
+    Raises ValueError for an unknown convention.
     """
+    _require_known(convention)
     result = torch.zeros(len(masks), height, width, dtype=torch.bool, device=masks.device)
     for index, (mask, box) in enumerate(zip(masks, boxes, strict=True)):
         pasted = paste_mask(mask, box, height, width, convention)
         result[index] = pasted >= 0.5 if convention == "pixel_centres" else pasted > 0.5
     return result
+
+
+def _require_known(convention: str) -> None:
+    if convention not in ("pixel_centres", "padded_resize"):
+        raise ValueError(f'found convention {convention!r}, expected "pixel_centres" or "padded_resize"')
 
 
 def _look_up(start: Tensor, end: Tensor, length: int, cells: int) -> Tensor:

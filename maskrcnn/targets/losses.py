@@ -14,7 +14,7 @@ from torch import Tensor
 def rpn_objectness_loss(logits: Tensor, positive: Tensor, valid: Tensor, denominator: Tensor) -> Tensor:
     """Binary cross-entropy of sampled anchors, 0-dim.
 
-    logits (B, S) float; positive, valid (B, S) bool; denominator 0-dim, from `rpn_denominator`.
+    logits (B, N) float; positive, valid (B, N) bool; denominator 0-dim, from `rpn_denominator`.
     Faster R-CNN equation 1, first term.
     """
     loss = F.binary_cross_entropy_with_logits(logits, positive.to(logits.dtype), reduction="none")
@@ -22,7 +22,7 @@ def rpn_objectness_loss(logits: Tensor, positive: Tensor, valid: Tensor, denomin
 
 
 def rpn_denominator(positive: Tensor, valid: Tensor, at_least_one_each: bool) -> Tensor:
-    """What both RPN losses are divided by: the sampled anchors of the batch, 0-dim float; positive, valid (B, S) bool.
+    """What both RPN losses are divided by: the sampled anchors of the batch, 0-dim float; positive, valid (B, N) bool.
 
     With `at_least_one_each`, an image counts at least one positive and one negative (MMDetection).
     """
@@ -38,7 +38,10 @@ def box_loss(deltas: Tensor, targets: Tensor, positive: Tensor, denominator: Ten
 
     kind "l1": |x|; "smooth_l1": 0.5 x^2 / beta below beta, |x| - 0.5 beta above (Fast R-CNN equation 3).
     The denominator counts all samples, not positives: an image with few objects then pulls less at the boxes.
+    Raises ValueError for any other kind.
     """
+    if kind not in ("l1", "smooth_l1"):
+        raise ValueError(f'found kind {kind!r}, expected "l1" or "smooth_l1"')
     if kind == "l1":
         distance = (deltas - targets).abs()
     else:

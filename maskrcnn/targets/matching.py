@@ -74,7 +74,11 @@ def match(
     "own_best"  for whichever object the box itself overlaps most, without a floor, so that an object that touches no
                 box makes every box positive (torchvision; Faster R-CNN's rule (i));
     "none"      not at all.
+
+    Raises ValueError for any other `low_quality`.
     """
+    if low_quality not in ("forced", "own_best", "none"):
+        raise ValueError(f'found low_quality {low_quality!r}, expected "forced", "own_best" or "none"')
     floor = low_quality_iou if low_quality == "forced" else 0.0
     best = best_matches(ground_truths, ground_truths_valid, boxes, boxes_valid, floor)
     label = torch.where(best.iou >= positive_iou, POSITIVE, IGNORED)
