@@ -88,8 +88,18 @@ def test_force_cpu_leaves_cuda_out_and_says_so():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("with_ninja", [True, False])
 @pytest.mark.parametrize("in_place", [False, True])
-def test_without_a_working_compiler_the_installation_succeeds_and_pytorch_stands_in(tmp_path, in_place):
+def test_without_a_working_compiler_the_installation_succeeds_and_pytorch_stands_in(tmp_path, in_place, with_ninja):
+    """Without ninja the compiler runs inside setuptools, whose errors take another way."""
+    folders = os.environ["PATH"]
+    if with_ninja and shutil.which("ninja") is None:
+        pytest.skip("no ninja")
+    if not with_ninja:
+        broken = tmp_path / "broken" / "ninja"
+        broken.parent.mkdir()
+        broken.symlink_to(shutil.which("false"))
+        folders = os.pathsep.join([str(broken.parent), folders])
     source = copy_of_the_sources(tmp_path / "source")
     if in_place:  # as for `pip install -e`
         site = source
@@ -99,7 +109,7 @@ def test_without_a_working_compiler_the_installation_succeeds_and_pytorch_stands
         site = tmp_path / "site"
         pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--no-build-isolation")
         command = (*pip, "--no-deps", "--target", site, ".")
-    result = run(*command, folder=source, CXX=shutil.which("false"))
+    result = run(*command, folder=source, CXX=shutil.which("false"), PATH=folders)
     assert result.returncode == 0, result.stderr
     assert not list((site / "maskrcnn").glob("_C*"))
     # -S: an editable installation of this repository would offer its own compiled ops in addition.
