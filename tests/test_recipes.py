@@ -14,7 +14,7 @@ from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.recipes import RECIPES, recipe
 
 PARAMETERS = {
-    # Deep features of 32 to 256 channels, a pyramid of 64 channels and heads in proportion.
+    # Deep features of 32 to 256 channels, a pyramid of 48 channels and heads in proportion.
     "demo": 2_400_000,
     "text_small": 2_400_000,
     # ResNet-50, one foreground class and five anchors a cell.
@@ -149,7 +149,7 @@ STEP = """
 import json, resource, sys
 import numpy as np
 import torch
-from maskrcnn.data.augmentation import augmentation
+from maskrcnn.data.augmentation import Augmentation
 from maskrcnn.data.loader import TrainingBatches
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.recipes import recipe
@@ -161,7 +161,7 @@ config = recipe("icdar2015")
 word = np.array([[300.0, 200.0], [700.0, 200.0], [700.0, 300.0], [300.0, 300.0]])
 image = np.random.default_rng(0).integers(0, 255, (720, 1280, 3), dtype=np.uint8)
 sample = Sample("noise", image, (word,), np.ones(1, np.int64), np.zeros(1, bool))
-batch = TrainingBatches([sample], augmentation(config.data), config.model.image, batch_size=1, seed=0)[0]
+batch = TrainingBatches([sample], Augmentation(config.data), config.model.image, batch_size=1, seed=0)[0]
 torch.manual_seed(0)
 model = MaskRCNN(config.model).train()
 before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -25,8 +25,9 @@ def cell_anchors(size: float, ratios: Sequence[float], round_to_pixels: bool) ->
 def grid_anchors(cell: Tensor, grid: tuple[int, int], stride: tuple[float, float]) -> Tensor:
     """Anchors (rows * columns * len(cell), 4): those of cell (N, 4) at every cell of a grid = (rows, columns).
 
-    Cell (row, column) has its anchors centred on its corner (column * stride_x, row * stride_y), without half a stride
-    added. Order: row by row, then column, then anchor, as the RPN's outputs flatten.
+    stride = (stride_y, stride_x): like the grid, y comes first. Cell (row, column) has its anchors centred on its
+    corner (column * stride_x, row * stride_y), without half a stride added. Order: row by row, then column, then
+    anchor, as the RPN's outputs flatten.
     """
     y = torch.arange(grid[0], device=cell.device, dtype=cell.dtype) * stride[0]
     x = torch.arange(grid[1], device=cell.device, dtype=cell.dtype) * stride[1]
