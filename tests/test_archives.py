@@ -4,6 +4,7 @@ import io
 import multiprocessing
 import pickle
 import struct
+import tracemalloc
 import zipfile
 
 import pytest
@@ -109,6 +110,31 @@ def test_entries_that_try_to_leave_are_refused(tmp_path, name):
         Files(path)
 
 
+@pytest.mark.parametrize("name", [".", "./.", ".\\."])
+def test_entries_without_a_name_are_refused(tmp_path, name):
+    path = tmp_path / "x.zip"
+    path.write_bytes(zipped({"a.txt": b"", name: b"x"}))
+    with pytest.raises(ValueError, match=r"x\.zip: found entry '.*', expected a plain relative path"):
+        Files(path)
+
+
+@pytest.mark.parametrize("name", ["\x1b[2Ja.txt", "a\n.txt", "a\r.txt", "in\tner/a.txt", "a\x85.txt", "a\u2028.txt"])
+def test_names_with_control_characters_are_refused_and_quoted(tmp_path, name):
+    (tmp_path / "x.zip").write_bytes(zipped({name: b"x"}))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / name.replace("/", "")).write_bytes(b"x")
+    for path in (tmp_path / "x.zip", tmp_path / "folder"):
+        with pytest.raises(ValueError, match=r"found name '.*', expected one without control characters") as error:
+            Files(path)
+        assert str(error.value).isprintable()
+
+
+def test_names_in_other_scripts_are_fine(tmp_path):
+    names = ["Straße 1.txt", "夏\u3000の日.txt", "\N{FAMILY}.txt"]
+    (tmp_path / "x.zip").write_bytes(zipped(dict.fromkeys(names, b"x")))
+    assert Files(tmp_path / "x.zip").names == sorted(names)
+
+
 def test_a_name_that_comes_twice_is_refused(tmp_path):
     path = tmp_path / "x.zip"
     path.write_bytes(zipped({"one/a.txt": b"1", "two/a.txt": b"2"}))
@@ -160,13 +186,56 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
         Files(folder).read("a.txt")
 
 
-def test_a_bomb_that_lies_about_its_size_unpacks_no_more_than_it_claims(tmp_path):
-    data = bytearray(zipped({"a.txt": b"0" * 100_000}))
-    struct.pack_into("<I", data, data.index(b"PK\x01\x02") + 24, 10)
+@pytest.mark.parametrize("claimed", [0, 10, 5000])
+def test_a_bomb_that_lies_about_its_size_unpacks_no_more_than_it_claims(tmp_path, claimed):
+    data = bytearray(zipped({"a.txt": b"0" * 2**24}))
+    struct.pack_into("<I", data, data.index(b"PK\x01\x02") + 24, claimed)
     path = tmp_path / "x.zip"
     path.write_bytes(data)
+    files = Files(path)
+    tracemalloc.start()
     with pytest.raises(ValueError, match=r"a\.txt: found a damaged or encrypted entry"):
+        files.read("a.txt")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 2**20
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_packing_that_cannot_be_undone_in_small_parts_is_refused(tmp_path, compression):
+    path = tmp_path / "x.zip"
+    path.write_bytes(zipped({"a.txt": b"text"}, compression))
+    with pytest.raises(ValueError, match=r"a\.txt: found an entry packed by (bzip2|lzma), expected a stored or"):
         Files(path).read("a.txt")
+
+
+def test_a_size_can_be_set_for_each_file(folder_and_zip):
+    for path in folder_and_zip:
+        files = Files(path)
+        assert files.read("a.txt", 5) == b"first"
+        with pytest.raises(ValueError, match=r"b\.txt: found 6 bytes, expected at most 5$"):
+            files.read("b.txt", 5)
+
+
+def test_a_large_file_is_refused_before_it_is_read(tmp_path):
+    with (tmp_path / "a.txt").open("wb") as file:
+        file.truncate(2**40)  # takes no room on the disk
+    with pytest.raises(ValueError, match=r"a\.txt: found 1,099,511,627,776 bytes"):
+        Files(tmp_path).read("a.txt")
+
+
+def test_texts_have_a_size_of_their_own_each_and_in_all(folder_and_zip, monkeypatch):
+    monkeypatch.setattr(archives, "LARGEST_TEXT", 6)
+    monkeypatch.setattr(archives, "LARGEST_TEXTS", 11)
+    for path in folder_and_zip:
+        files = Files(path)
+        assert list(files.read_texts(["b.txt", "empty.txt", "a.txt"])) == [b"second", b"", b"first"]
+        with pytest.raises(ValueError, match=r"found 12 bytes up to b\.txt, expected at most 11 in all"):
+            list(files.read_texts(["b.txt", "b.txt"]))
+    monkeypatch.setattr(archives, "LARGEST_TEXT", 5)
+    for path in folder_and_zip:
+        with pytest.raises(ValueError, match=r"b\.txt: found 6 bytes, expected at most 5$"):
+            list(Files(path).read_texts(["a.txt", "b.txt"]))
 
 
 def test_too_many_entries_are_refused(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from maskrcnn.data import archives
 from maskrcnn.data.icdar import (
     FOLDERS,
     ICDAR2015,
@@ -314,6 +315,16 @@ def test_a_bad_annotation_file_stops_with_its_line(small_set):
     (small_set / FOLDERS["train"][1] / "gt_img_2.txt").write_text(f"{SQUARE},ok\n1,2,3,4,5,6,7,word\n")
     with pytest.raises(ValueError, match=r"^gt_img_2\.txt:2: found 'word' as number 8"):
         ICDAR2015(small_set)
+
+
+def test_annotations_that_are_too_large_are_refused(small_set, monkeypatch):
+    monkeypatch.setattr(archives, "LARGEST_TEXTS", 100)
+    with pytest.raises(ValueError, match=r"found 106 bytes up to gt_img_10\.txt, expected at most 100 in all"):
+        ICDAR2015(small_set)
+    monkeypatch.setattr(archives, "LARGEST_TEXT", 70)
+    with pytest.raises(ValueError, match=r"gt_img_1\.txt: found 79 bytes, expected at most 70$"):
+        ICDAR2015(small_set)
+    assert len(ICDAR2015(small_set, "img_2..img_10")) == 2  # what is not asked for is not read
 
 
 # the real training set

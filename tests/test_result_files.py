@@ -7,7 +7,7 @@ import independent_icdar_evaluator as independent
 import numpy as np
 import pytest
 
-from maskrcnn.evaluation import result_files
+from maskrcnn.data import archives
 from maskrcnn.evaluation.result_files import (
     parse_result_line,
     read_ground_truths,
@@ -211,9 +211,13 @@ def test_hostile_archives_are_refused(tmp_path, monkeypatch):
         read_results(write_zip(tmp_path / "twice.zip", {"a/res_img_1.txt": "", "b/res_img_1.txt": ""}))
     with pytest.raises(ValueError, match=r"\.\./res_img_1.txt"):
         read_results(write_zip(tmp_path / "climbing.zip", {"../res_img_1.txt": ""}))
-    monkeypatch.setattr(result_files, "LARGEST_TEXT", 100)
+    monkeypatch.setattr(archives, "LARGEST_TEXT", 100)
     with pytest.raises(ValueError, match=r"res_img_1.txt: found 101 bytes, expected at most 100"):
         read_results(write_zip(tmp_path / "large.zip", {"res_img_1.txt": "\n" * 101}))
+    monkeypatch.setattr(archives, "LARGEST_TEXTS", 250)
+    many = {f"res_img_{number}.txt": "\n" * 90 for number in range(1, 4)}
+    with pytest.raises(ValueError, match=r"found 270 bytes up to res_img_3.txt, expected at most 250 in all"):
+        read_results(write_folder(tmp_path / "many", many))
 
 
 # Against the independent evaluator

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 LARGEST_FILE = 256 * 2**20
 """Bytes of one unpacked file; a zip entry that claims more is refused before it is unpacked."""
 
+LARGEST_TEXT = 16 * 2**20
+"""Bytes of one annotation or result file; the largest that anybody makes are a thousandth of this."""
+
+LARGEST_TEXTS = 128 * 2**20
+"""Bytes of all annotation or result files of one set together, which are in memory at once when they are parsed."""
+
 MOST_FILES = 200_000
 """Entries of one zip."""
+
+# Control characters, lone surrogates, line and paragraph separators: what no terminal shows as a name in one line.
+_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
 
 
 class Files:
@@ -18,12 +29,13 @@ class Files:
 
     A zip may keep its files in an inner folder, as zips made by hand do; only the bare names count. Nothing is ever
     unpacked to disk, so an entry's path can do no harm; paths that try ("../x", "/x") are refused all the same, as
-    are two entries of one name. Names that begin with a dot, and what macOS adds, are not files of the data set.
+    are two entries of one name. Names come back in messages, so those with control characters are refused, too. Names
+    that begin with a dot, and what macOS adds, are not files of the data set.
     May be sent to other processes, each of which opens the zip for itself.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
-        """Lists the files. Raises ValueError if `path` is neither a folder nor a readable zip."""
+        """Lists the files. Raises ValueError if `path` is neither a folder nor a readable zip, or for a bad name."""
         self.path = Path(path)
         self._archive: zipfile.ZipFile | None = None
         self._archive_process = -1
@@ -31,6 +43,8 @@ class Files:
         if self.path.is_dir():
             with os.scandir(self.path) as found:
                 self.names = sorted(entry.name for entry in found if entry.name[0] != "." and entry.is_file())
+            for name in self.names:
+                _check_printable(name, self.path)
         elif self.path.is_file():
             self._entries = self._list_archive()
             self.names = sorted(self._entries)
@@ -40,27 +54,56 @@ class Files:
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_archive": None, "_archive_process": -1}
 
-    def read(self, name: str) -> bytes:
-        """The bytes of one file. Raises ValueError if it is missing, damaged, encrypted or beyond LARGEST_FILE."""
+    def read(self, name: str, largest: int | None = None) -> bytes:
+        """The bytes of one file, of which there may be `largest`, and never more than LARGEST_FILE.
+
+        The size is checked before anything is read, and no more than that size is read.
+        Raises ValueError if the file is missing, damaged, encrypted, packed in an unusual way, or too large.
+        """
+        limit = LARGEST_FILE if largest is None else min(largest, LARGEST_FILE)
         if self._entries is None:
             path = self.path / name
             if name not in self.names and not path.is_file():
                 raise ValueError(f"{path}: no such file")
-            if path.stat().st_size > LARGEST_FILE:
-                raise ValueError(f"{path}: found {path.stat().st_size:,} bytes, expected at most {LARGEST_FILE:,}")
-            return path.read_bytes()
+            size = path.stat().st_size
+            _check_size(size, limit, path)
+            with path.open("rb") as file:
+                content = file.read(size + 1)
+            if len(content) > size:
+                raise ValueError(f"{path}: found more than its {size:,} bytes, expected a file that nobody writes to")
+            return content
         entry = self._entries.get(name)
         where = f"{self.path}/{name}"
         if entry is None:
             raise ValueError(f"{where}: no such entry")
-        if entry.file_size > LARGEST_FILE:
-            raise ValueError(f"{where}: found {entry.file_size:,} bytes, expected at most {LARGEST_FILE:,}")
+        _check_size(entry.file_size, limit, where)
+        # Of the other kinds, zipfile unpacks all of what it has read at once, however much that becomes.
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            kind = zipfile.compressor_names.get(entry.compress_type, entry.compress_type)
+            raise ValueError(f"{where}: found an entry packed by {kind}, expected a stored or deflated one")
         try:
-            # zipfile hands out no more bytes than the entry claims, and checks their sum.
-            return self._opened().read(entry)
+            # Asked for everything, zipfile would unpack everything and then cut it to the size that the entry claims.
+            # Asked for one byte more than that, it comes to the entry's end, where it checks the sum.
+            with self._opened().open(entry) as file:
+                return file.read(entry.file_size + 1)
         except Exception as error:
             what = " ".join(str(error).split()) or type(error).__name__
             raise ValueError(f"{where}: found a damaged or encrypted entry ({what})") from error
+
+    def read_texts(self, names: Iterable[str]) -> Iterator[bytes]:
+        """The bytes of annotation or result files, one after the other.
+
+        Raises ValueError for one beyond LARGEST_TEXT, when all together are beyond LARGEST_TEXTS, and as `read` does.
+        """
+        total = 0
+        for name in names:
+            content = self.read(name, LARGEST_TEXT)
+            total += len(content)
+            if total > LARGEST_TEXTS:
+                raise ValueError(
+                    f"{self.path}: found {total:,} bytes up to {name}, expected at most {LARGEST_TEXTS:,} in all"
+                )
+            yield content
 
     def _opened(self) -> zipfile.ZipFile:
         # Processes made by fork share one position in an open file and would read each other's bytes.
@@ -70,7 +113,7 @@ class Files:
 
     def _list_archive(self) -> dict[str, zipfile.ZipInfo]:
         try:
-            entries = [entry for entry in self._opened().infolist() if not entry.is_dir()]
+            entries = [entry for entry in self._opened().infolist() if not entry.filename.endswith("/")]
         except Exception as error:
             what = " ".join(str(error).split()) or type(error).__name__
             raise ValueError(f"{self.path}: found a file that is no complete zip ({what})") from error
@@ -78,8 +121,10 @@ class Files:
             raise ValueError(f"{self.path}: found {len(entries):,} entries, expected at most {MOST_FILES:,}")
         named: dict[str, zipfile.ZipInfo] = {}
         for entry in entries:
+            _check_printable(entry.filename, self.path)
             path = PurePosixPath(entry.filename.replace("\\", "/"))
-            if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+            # "." and "./." have no parts at all.
+            if path.is_absolute() or not path.parts or ".." in path.parts or ":" in path.parts[0]:
                 raise ValueError(f"{self.path}: found entry {entry.filename!r}, expected a plain relative path")
             if path.name[0] == "." or "__MACOSX" in path.parts:
                 continue
@@ -87,6 +132,16 @@ class Files:
                 raise ValueError(f"{self.path}: found {path.name} twice, expected each name once")
             named[path.name] = entry
         return named
+
+
+def _check_printable(name: str, where: Path) -> None:
+    if any(unicodedata.category(character) in _UNPRINTABLE for character in name):
+        raise ValueError(f"{where}: found name {name!r}, expected one without control characters")
+
+
+def _check_size(size: int, limit: int, where: Path | str) -> None:
+    if size > limit:
+        raise ValueError(f"{where}: found {size:,} bytes, expected at most {limit:,}")
 
 
 def find_files(root: str | os.PathLike, name: str) -> Files | None:

@@ -175,7 +175,8 @@ class ICDAR2015:
         _check_pairs(pictures, annotations, self._pictures.path, annotation_files.path)
         numbers = sorted(pictures)
         self.names: list[str] = [pictures[number] for number in numbers]
-        self._annotations = [read_annotations(annotation_files.read(annotations[n]), annotations[n]) for n in numbers]
+        names = [annotations[number] for number in numbers]
+        self._annotations = list(map(read_annotations, annotation_files.read_texts(names), names))
         self.problems = (*problems, *(problem for found in self._annotations for problem in found.problems))
         """Everything odd that was found, skipped or not, in order of the files."""
         skipped = [problem for problem in self.problems if problem.skipped]

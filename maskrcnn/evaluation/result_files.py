@@ -1,8 +1,10 @@
 """The files that text detection is scored from: ground truth, results, and the submission to the competition.
 
 Ground truth is a folder or a zip of `gt_img_7.txt`, results are one of `res_img_7.txt`; the number pairs them. A line
-of results is `x1,y1,x2,y2,x3,y3,x4,y4`, clockwise integers, and may end with `,score`. What the official validator
-refuses is refused here, with the file and the line.
+of results is `x1,y1,x2,y2,x3,y3,x4,y4`, clockwise integers, and may end with `,score`. Lines that the official
+validator refuses are refused here, with the file and the line. Around them more is accepted than there, where results
+are a zip with its files at the top: here they may be a folder, or lie in an inner folder of the zip, and hidden files
+and those that macOS adds are passed over.
 
 This is not how a data set is read for training: the ground truth takes part in scoring exactly as it stands, also
 where `maskrcnn.data.icdar` would leave out a quadrilateral that nobody can learn from.
@@ -27,9 +29,6 @@ from maskrcnn.data.icdar import DONT_CARE, parse_icdar2015_line, picture_number
 from maskrcnn.data.polygons import area, is_simple
 from maskrcnn.evaluation.text_scores import ImageTexts
 from maskrcnn.files import write_and_rename
-
-LARGEST_TEXT = 16 * 2**20
-"""Bytes of one text file; the largest that anybody submits are a thousandth of this."""
 
 _GROUND_TRUTH = re.compile(r"gt_img_([0-9]{1,9})\.txt")
 _RESULT = re.compile(r"res_img_([0-9]{1,9})\.txt")
@@ -223,19 +222,16 @@ def _write_zip(path: Path, texts: Mapping[str, str]) -> None:
 def _numbered_files(path: str | os.PathLike, pattern: re.Pattern, expected: str) -> Iterator[tuple[int, str, bytes]]:
     """Number, name and content of all files of a folder or zip, each of which must be named as `expected`."""
     files = Files(path)
-    seen: dict[int, str] = {}
+    numbered: dict[int, str] = {}
     for name in files.names:
         match = pattern.fullmatch(name)
         if not match:
             raise ValueError(f"{path}: found {name}, expected only files named {expected}")
         number = int(match[1])
-        if number in seen:
-            raise ValueError(f"{path}: found {seen[number]} and {name}, expected one file of each number")
-        seen[number] = name
-        content = files.read(name)
-        if len(content) > LARGEST_TEXT:
-            raise ValueError(f"{name}: found {len(content):,} bytes, expected at most {LARGEST_TEXT:,}")
-        yield number, name, content
+        if number in numbered:
+            raise ValueError(f"{path}: found {numbered[number]} and {name}, expected one file of each number")
+        numbered[number] = name
+    yield from zip(numbered, numbered.values(), files.read_texts(numbered.values()), strict=True)
 
 
 def _lines(content: bytes, name: str) -> Iterator[tuple[int, str]]:
