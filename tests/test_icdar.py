@@ -5,6 +5,7 @@ import pickle
 import shutil
 import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -325,6 +326,23 @@ def test_annotations_that_are_too_large_are_refused(small_set, monkeypatch):
     with pytest.raises(ValueError, match=r"gt_img_1\.txt: found 79 bytes, expected at most 70$"):
         ICDAR2015(small_set)
     assert len(ICDAR2015(small_set, "img_2..img_10")) == 2  # what is not asked for is not read
+
+
+# pictures of one's own
+
+
+def test_the_folders_that_the_readme_shows_can_be_read(tmp_path):
+    readme = (Path(__file__).parent.parent / "datasets" / "README.md").read_text(encoding="utf-8")
+    shown = [line[4:] for line in readme.splitlines() if line.startswith("    ")]
+    tree = shown[shown.index("ch4_training_images/") :][:4]
+    words = [line for line in shown if line.count(",") == 8]
+    for folder, file in (tree[:2], tree[2:]):
+        (tmp_path / folder).mkdir()
+        content = jpeg() if file.endswith(".jpg") else "\n".join(words).encode()
+        (tmp_path / folder / file.strip()).write_bytes(content)
+    data = ICDAR2015(tmp_path)
+    assert data.names == ["img_7.jpg"] and data.problems == ()
+    assert data[0].transcriptions == ("Bakery", "###")
 
 
 # the real training set
