@@ -178,6 +178,57 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, failure):
         assert str(error.value) == f"{tmp_path}: cannot be written: No space left on device"
 
 
+class Interrupted:
+    """A split during whose writing something happens, and which then fails."""
+
+    def __init__(self, meanwhile) -> None:
+        self.meanwhile = meanwhile
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        self.meanwhile()
+        raise KeyboardInterrupt
+
+
+def test_what_others_put_there_meanwhile_stays(tmp_path):
+    def meanwhile():
+        (tmp_path / "set" / "theirs").mkdir()
+        (tmp_path / "set" / "theirs" / "notes.txt").write_text("mine")
+
+    with pytest.raises(KeyboardInterrupt):
+        write_icdar2015([sample_with()], Interrupted(meanwhile), tmp_path / "set")
+    assert every_file(tmp_path) == {"set/theirs/notes.txt": b"mine"}
+    assert os.listdir(tmp_path / "set") == ["theirs"]
+
+
+def test_a_second_run_in_the_same_directory_leaves_the_first_alone(tmp_path):
+    class Second:
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            before = every_file(tmp_path)
+            with pytest.raises(FileExistsError, match=r"\.unfinished: found an unfinished data set; if no other run"):
+                write_icdar2015([sample_with()], [], tmp_path / "set")
+            assert before and every_file(tmp_path) == before
+            return sample_with()
+
+    write_icdar2015([sample_with()], Second(), tmp_path / "set")
+    assert sorted(os.listdir(tmp_path / "set")) == sorted([*FOLDERS["train"], *FOLDERS["test"]])
+
+
+def test_what_a_killed_run_left_is_named(tmp_path):
+    (tmp_path / ".unfinished" / "ch4_training_images").mkdir(parents=True)
+    with pytest.raises(FileExistsError) as error:
+        write_icdar2015([sample_with()], [], tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path / '.unfinished'}: found an unfinished data set; if no other run is writing it, remove that folder"
+    )
+    assert (tmp_path / ".unfinished" / "ch4_training_images").is_dir()
+
+
 def test_a_failure_while_moving_into_place_leaves_nothing(tmp_path, monkeypatch):
     moves = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -16,6 +17,9 @@ from maskrcnn.structures import Sample
 
 JPEG_QUALITY = 92
 """Of the official pictures, about."""
+
+STAGING = ".unfinished"
+"""Where both splits are written before they are moved into place."""
 
 
 def annotation_lines(sample: Sample) -> str:
@@ -51,27 +55,37 @@ def write_icdar2015(train: Samples, test: Samples, directory: str | os.PathLike)
     """Writes both splits below `directory`, which must be empty or not exist yet; pictures are numbered from 1.
 
     As in the official files, lines end with CR LF and only the training annotations start with a byte order mark.
-    Everything is written aside and moved into place at the end; what fails or is interrupted leaves nothing behind.
+    Everything is written aside, into the folder `.unfinished`, and moved into place at the end. What fails or is
+    interrupted removes what it made, and nothing else: another run may be writing to the same directory.
     Raises FileExistsError for a directory with something in it, another OSError if it cannot be written, and
     ValueError for a sample that the format cannot express (see `annotation_lines`).
     """
     directory = Path(directory)
     existed = directory.exists()
-    if directory.is_dir() and any(directory.iterdir()):
+    staging = directory / STAGING
+    if directory.is_dir() and any(directory.iterdir()) and not staging.exists():
         raise FileExistsError(f"{directory}: found a directory with something in it, expected an empty one or none")
-    staging = directory / ".unfinished"
     try:
         staging.mkdir(parents=True)
+    except FileExistsError as error:
+        raise FileExistsError(
+            f"{staging}: found an unfinished data set; if no other run is writing it, remove that folder"
+        ) from error
+    except OSError as error:
+        raise type(error)(f"{directory}: cannot be written: {error.strerror or error}") from error
+    moved: list[Path] = []
+    try:
         for split, samples in (("train", train), ("test", test)):
             _write_split(samples, *(staging / name for name in FOLDERS[split]), byte_order_mark=split == "train")
         for folder in sorted(staging.iterdir()):
             folder.rename(directory / folder.name)
+            moved.append(directory / folder.name)
         staging.rmdir()
     except BaseException as error:  # Ctrl-C, too
-        if directory.is_dir():
-            for entry in directory.iterdir():
-                shutil.rmtree(entry, ignore_errors=True)
-            if not existed:
+        for made in (staging, *moved):
+            shutil.rmtree(made, ignore_errors=True)
+        if not existed:
+            with contextlib.suppress(OSError):  # not empty: somebody else has put something there
                 directory.rmdir()
         if isinstance(error, OSError):
             raise type(error)(f"{directory}: cannot be written: {error.strerror or error}") from error
