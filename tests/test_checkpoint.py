@@ -231,6 +231,23 @@ def test_a_checkpoint_with_a_part_of_another_kind_is_refused(tmp_path, field, va
     assert one_line(path).endswith(f"not a training checkpoint: {field} of an unexpected kind")
 
 
+@pytest.mark.parametrize("part", ["model", "average"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.zeros(1).expand(10**6, 10**6),  # terabytes, from four bytes in the file
+        lambda: torch.zeros(3, 3).to_sparse(),
+        lambda: torch.empty(3, device="meta"),
+        lambda: torch.quantize_per_tensor(torch.zeros(3), 1.0, 0, torch.qint8),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_a_tensor_without_all_its_numbers_is_refused(tmp_path, part, make):
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, replace(a_checkpoint(), **{part: {"0.weight": make()}}))
+    assert "refused" in (message := one_line(path)) or message.endswith(f"{part} of an unexpected kind")
+
+
 def test_a_checkpoint_with_unknown_settings_is_refused(tmp_path):
     path = tmp_path / "checkpoint.pt"
     save_checkpoint(path, a_checkpoint())

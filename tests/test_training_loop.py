@@ -20,7 +20,7 @@ from torch import nn
 from maskrcnn.config import Config, ImageConfig, TrainingConfig
 from maskrcnn.data.loader import TrainingBatches, training_loader
 from maskrcnn.structures import Batch, Sample
-from maskrcnn.training.checkpoint import load_checkpoint
+from maskrcnn.training.checkpoint import load_checkpoint, save_checkpoint
 from maskrcnn.training.loop import NonFiniteLoss, TrainingSummary, train, training_step
 from maskrcnn.training.optimiser import make_optimiser
 
@@ -353,6 +353,87 @@ def test_resuming_with_another_network_lists_what_does_not_fit(tmp_path):
         run(tmp_path, model=Slope(), resume=True)
 
 
+def shrink(values: dict, name: str) -> None:
+    values[name] = values[name][:1].clone()
+
+
+ADAMW = replace(TRAINING, optimiser="adamw")
+
+
+def refused(directory: Path, training: TrainingConfig, damage) -> str:
+    """What a run says, in one line, that is to go on from a checkpoint after `damage` was done to that."""
+    run(directory, training, stop_after_seconds=0)
+    checkpoint = load_checkpoint(directory / "checkpoint.pt")
+    damage(checkpoint)
+    save_checkpoint(directory / "checkpoint.pt", checkpoint)
+    model = StandIn()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(ValueError) as error:
+        run(directory, training, model, resume=True)
+    assert str(error.value).isprintable() and same(model.state_dict(), before)
+    return str(error.value).removeprefix(f"{directory / 'checkpoint.pt'}: its ")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda saved: saved.pop("param_groups"), "found no groups of parameters with a state for each"),
+        (lambda saved: saved.update(state=5), "found no groups of parameters with a state for each"),
+        (lambda saved: saved.update(param_groups=5), "found int of parameters, expected 2"),
+        (lambda saved: saved["param_groups"].pop(), "found 1 groups of parameters, expected 2"),
+        (lambda saved: saved["param_groups"][1].pop("betas"), "group 1 has no betas"),
+        (lambda saved: saved["param_groups"][0].update(betas=7), "betas of group 0 is not (0.9, 0.999)"),
+        (lambda saved: saved["param_groups"][0]["params"].pop(), "params of group 0 is not [0, 1]"),
+        (lambda saved: saved["param_groups"][0].update(x=1), "'x' of group 0 is not expected"),
+        (lambda saved: saved["state"].clear(), "found no state of any parameter"),
+        (lambda saved: saved["state"].update({"a\nb": {}}), "state of parameter 'a\\nb' is not expected"),
+        (
+            lambda saved: saved["state"].update({1: None}),
+            "state of parameter 1 is NoneType, expected ['exp_avg', 'exp_avg_sq', 'step']",
+        ),
+        (
+            lambda saved: saved["state"][1].pop("exp_avg_sq"),
+            "state of parameter 1 is ['exp_avg', 'step'], expected ['exp_avg', 'exp_avg_sq', 'step']",
+        ),
+        (
+            lambda saved: shrink(saved["state"][1], "exp_avg"),
+            "exp_avg of parameter 1 is (1, 8) float32, expected (4, 8) float32",
+        ),
+        (
+            lambda saved: saved["state"][1].update(step=3),
+            "step of parameter 1 is no plain tensor, expected () float32",
+        ),
+    ],
+)
+def test_resuming_a_damaged_optimiser_is_refused(tmp_path, damage, message):
+    said = refused(tmp_path, ADAMW, lambda checkpoint: damage(checkpoint.optimiser))
+    assert said == f"optimiser does not fit: {message}"
+
+
+def test_resuming_damaged_momentum_is_refused(tmp_path):
+    said = refused(tmp_path, TRAINING, lambda saved: shrink(saved.optimiser["state"][3], "momentum_buffer"))
+    assert said == "optimiser does not fit: momentum_buffer of parameter 3 is (1,) float32, expected (8,) float32"
+
+
+def test_resuming_a_damaged_average_is_refused(tmp_path):
+    said = refused(tmp_path / "shape", TRAINING, lambda saved: shrink(saved.average, "box.weight"))
+    assert said == "average: 1 tensors do not fit this model: box.weight is (1, 8), expected (4, 8)"
+    said = refused(tmp_path / "names", TRAINING, lambda saved: saved.average.clear())
+    assert said.startswith("average: 9 tensors do not fit this model: box.bias is missing; ")
+
+
+def test_a_parameter_that_never_had_a_gradient_has_no_state_to_resume(tmp_path):
+    class Unused(StandIn):
+        def __init__(self) -> None:
+            super().__init__()
+            self.unused = nn.Parameter(torch.ones(3))
+
+    whole, _ = run(tmp_path / "whole", ADAMW, Unused())
+    run(tmp_path / "parts", ADAMW, Unused(), stop_after_seconds=0)
+    resumed, _ = run(tmp_path / "parts", ADAMW, Unused(), resume=True)
+    assert resumed.steps == whole.steps == 12
+
+
 def test_batches_that_end_early_are_an_error(tmp_path):
     with pytest.raises(ValueError, match="the batches ended after step 3, expected 12"):
         run(tmp_path, batches=lambda start: run_batches(3))
@@ -509,7 +590,7 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line_and_the_last_one_surviv
         if len(calls) == 3:  # Each save makes two: of the file and of its folder.
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("maskrcnn.training.checkpoint.os.fsync", refuse)
+    monkeypatch.setattr("maskrcnn.files.os.fsync", refuse)
     with pytest.raises(OSError, match=r"checkpoint.pt: cannot be saved: No space left on device; the previous file"):
         run(tmp_path)
     assert load_checkpoint(tmp_path / "checkpoint.pt").step == 5

@@ -177,6 +177,12 @@ def load_into(model: nn.Module, state: dict[str, Tensor], what: str) -> None:
     what: where the state comes from, for the message. Raises ValueError listing what does not fit: names that are
     missing or not expected, and shapes that differ.
     """
+    check_fit(model, state, what)
+    model.load_state_dict(state)
+
+
+def check_fit(model: nn.Module, state: dict[str, Tensor], what: str) -> None:
+    """Raises the ValueError of `load_into` without copying anything; the model may be on the meta device."""
     own = model.state_dict()
     problems = [f"{name} is missing" for name in own if name not in state]
     problems += [f"{name} is not expected" for name in state if name not in own]
@@ -186,7 +192,62 @@ def load_into(model: nn.Module, state: dict[str, Tensor], what: str) -> None:
             problems.append(f"{name} is {found}, expected {expected}")
     if problems:
         raise ValueError(f"{what}: {len(problems)} tensors do not fit this model: {_some(sorted(problems))}")
-    model.load_state_dict(state)
+
+
+def check_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any], what: str) -> None:
+    """Raises ValueError, in one line, unless an optimiser with these parameters and settings may have left `state`.
+
+    `load_state_dict` compares little: what it takes may fail in the next step, or be broadcast to another shape.
+    A parameter that has never had a gradient has no state.
+    """
+    if set(state) != {"state", "param_groups"} or not isinstance(state["state"], dict):
+        raise ValueError(f"{what}: its optimiser does not fit: found no groups of parameters with a state for each")
+    expected = _after_a_step(optimiser)
+    problems = _group_problems(state["param_groups"], optimiser.state_dict()["param_groups"])
+    if expected and not state["state"]:
+        problems.append("found no state of any parameter")
+    for index, found in state["state"].items():
+        if index not in expected:
+            problems.append(f"state of parameter {str(index)!r} is not expected")
+        elif not isinstance(found, dict) or found.keys() != expected[index].keys():
+            names = sorted(map(str, found)) if isinstance(found, dict) else type(found).__name__
+            problems.append(f"state of parameter {index} is {names}, expected {sorted(expected[index])}")
+        else:
+            for name, wanted in expected[index].items():
+                kind = _kind(found[name]) if _is_whole(found[name]) else "no plain tensor"
+                if kind != _kind(wanted):
+                    problems.append(f"{name} of parameter {index} is {kind}, expected {_kind(wanted)}")
+    if problems:
+        raise ValueError(f"{what}: its optimiser does not fit: {_some(problems)}")
+
+
+def _after_a_step(optimiser: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
+    """The state of each parameter after a first step: names and shapes, on the meta device, without any numbers."""
+    groups = []
+    for group in optimiser.param_groups:
+        parameters = [nn.Parameter(torch.empty_like(parameter, device="meta")) for parameter in group["params"]]
+        for parameter in parameters:
+            parameter.grad = torch.empty_like(parameter)
+        groups.append({**group, "params": parameters, "fused": False})
+    twin = type(optimiser)(groups)
+    twin.step()
+    return twin.state_dict()["state"]
+
+
+def _group_problems(found: Any, expected: list[dict[str, Any]]) -> list[str]:
+    """What differs in the settings of an optimiser, apart from the learning rate, which every step sets anew."""
+    if not isinstance(found, list) or len(found) != len(expected) or not all(isinstance(g, dict) for g in found):
+        count = f"{len(found)} groups" if isinstance(found, list) else type(found).__name__
+        return [f"found {count} of parameters, expected {len(expected)}"]
+    problems = []
+    for number, (group, own) in enumerate(zip(found, expected, strict=True)):
+        problems += [f"group {number} has no {name}" for name in own if name not in group]
+        problems += [f"{str(name)!r} of group {number} is not expected" for name in group if name not in own]
+        for name in sorted(own.keys() & group.keys() - {"lr"}):
+            # As text: the file may hold anything here, and not everything can be compared.
+            if repr(group[name]) != repr(own[name]):
+                problems.append(f"{name} of group {number} is not {own[name]!r}")
+    return problems
 
 
 def _reason(error: Exception) -> str:
@@ -204,7 +265,19 @@ def _reason(error: Exception) -> str:
 def _is_state(value: Any, may_be_none: bool) -> bool:
     if value is None:
         return may_be_none
-    return isinstance(value, dict) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items())
+    return isinstance(value, dict) and all(isinstance(k, str) and _is_whole(v) for k, v in value.items())
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether this is a plain tensor with all its numbers in memory: a view may claim terabytes and hold one number."""
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.device.type != "cpu":
+        return False
+    return not value.is_quantized and value.untyped_storage().nbytes() >= value.numel() * value.element_size()
+
+
+def _kind(tensor: Tensor) -> str:
+    """What a tensor must have in common with another to stand in its place."""
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
 
 
 def _some(problems: list[str]) -> str:

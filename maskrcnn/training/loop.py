@@ -20,7 +20,15 @@ from torch import Tensor, nn
 
 from maskrcnn.config import Config, TrainingConfig
 from maskrcnn.structures import Batch
-from maskrcnn.training.checkpoint import Checkpoint, check_settings, load_checkpoint, load_into, save_checkpoint
+from maskrcnn.training.checkpoint import (
+    Checkpoint,
+    check_fit,
+    check_optimiser,
+    check_settings,
+    load_checkpoint,
+    load_into,
+    save_checkpoint,
+)
 from maskrcnn.training.optimiser import WeightAverage, make_optimiser
 from maskrcnn.training.progress import ProgressLine, StepReport, TrainingLog
 from maskrcnn.training.schedule import learning_rate
@@ -235,14 +243,15 @@ def _restore(
         raise ValueError(f"{path.parent}: nothing to resume: there is no {path.name}")
     checkpoint = load_checkpoint(path)
     check_settings(checkpoint.config, config, path)
+    check_fit(model, checkpoint.model, str(path))
+    check_optimiser(optimiser, checkpoint.optimiser, str(path))
+    if average.weights is not None:
+        check_fit(model, checkpoint.average or {}, f"{path}: its average")
     load_into(model, checkpoint.model, str(path))
-    try:
-        optimiser.load_state_dict(checkpoint.optimiser)
-        if average.weights is not None:
-            for name, value in average.weights.items():
-                value.copy_(checkpoint.average[name])
-    except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path}: its optimiser or average does not fit this model: {error}") from error
+    optimiser.load_state_dict(checkpoint.optimiser)
+    if average.weights is not None:
+        for name, value in average.weights.items():
+            value.copy_(checkpoint.average[name])
     return checkpoint.step, checkpoint.seconds
 
 
