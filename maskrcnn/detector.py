@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from maskrcnn.config import Config
+from maskrcnn.config import Config, ModelConfig
 from maskrcnn.data.images import read_image, to_rgb
 from maskrcnn.data.loader import test_batch
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.structures import Detections, Sample
 from maskrcnn.text import TextShape, polygon_nms, text_shapes
-from maskrcnn.training.checkpoint import load_into, load_weights
+from maskrcnn.training.checkpoint import check_fit, load_into, load_weights
 
 SHIPPED = Path(__file__).parent / "weights"
 
@@ -81,6 +81,7 @@ def load(
     path = find_weights(weights)
     state, config, _ = load_weights(path)
     config = config.override(list(settings))
+    _check_size(config.model, state, str(path))
     model = MaskRCNN(config.model)
     load_into(model, state, str(path))
     return Detector(model.to(device), config)
@@ -105,6 +106,22 @@ def shipped_weights() -> dict[str, Path]:
 def available_device() -> str:
     """The device to use when nobody has said which."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _check_size(config: ModelConfig, state: dict[str, torch.Tensor], what: str) -> None:
+    """Raises ValueError unless `state` fits the network of `config`, before that takes any memory.
+
+    A small file may ask for a network larger than the machine; on the meta device, tensors have shapes only.
+    """
+    convolutions = config.mask_head.convolutions  # the one setting that says how many tensors there are
+    if convolutions > len(state):
+        raise ValueError(f"{what}: found {len(state)} tensors, expected those of {convolutions:,} mask convolutions")
+    try:
+        with torch.device("meta"):
+            model = MaskRCNN(config)
+    except (RuntimeError, TypeError, OverflowError) as error:  # sizes beyond 64 bits
+        raise ValueError(f"{what}: its configuration asks for a network that no machine can hold") from error
+    check_fit(model, state, what)
 
 
 def _pixels(picture: str | os.PathLike | Image.Image | np.ndarray) -> tuple[np.ndarray, str]:

@@ -206,6 +206,36 @@ def test_settings_can_be_changed_before_the_network_is_made(tmp_path):
         load(path, settings=["model.mask_head.channels=32"])
 
 
+@pytest.mark.parametrize(
+    ("section", "setting", "value", "message"),
+    [
+        ("box_head", "hidden", 10_000_000, r"tensors do not fit this model: .*\(32, 784\), expected \(10000000, 784\)"),
+        ("mask_head", "channels", 10**6, r"tensors do not fit this model: .*expected \(1000000, 1000000, 2, 2\)"),
+        ("backbone", "width", 10**30, "its configuration asks for a network that no machine can hold"),
+        ("box_head", "pooled_size", 10**12, "its configuration asks for a network that no machine can hold"),
+        ("mask_head", "convolutions", 10**12, r"found \d+ tensors, expected those of 1,000,000,000,000 mask conv"),
+    ],
+)
+def test_a_file_that_asks_for_a_gigantic_network_is_refused_before_it_is_built(
+    tmp_path, monkeypatch, section, setting, value, message
+):
+    config = small_config()
+    state = small_model(config).state_dict()
+    model = replace(config.model, **{section: replace(getattr(config.model, section), **{setting: value})})
+    save_weights(tmp_path / "small.safetensors", state, replace(config, model=model))
+    devices = []
+
+    class Watched(module.MaskRCNN):
+        def __init__(self, config) -> None:
+            devices.append(torch.empty(0).device.type)
+            assert devices == ["meta"]  # otherwise this test would take the machine down
+            super().__init__(config)
+
+    monkeypatch.setattr(module, "MaskRCNN", Watched)
+    with pytest.raises(ValueError, match=rf"small\.safetensors: .*{message}"):
+        load(tmp_path / "small.safetensors")
+
+
 def test_names_of_shipped_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "SHIPPED", tmp_path)
     assert shipped_weights() == {}
