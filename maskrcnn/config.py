@@ -237,7 +237,7 @@ class DataConfig(Section):
     aspect_range: Interval = (0.8, 1.25)
     """Further factor of the width over the height, log-uniform."""
     around_object_probability: Fraction = 0.8
-    """Of a crop that is centred near a legible object; otherwise anywhere."""
+    """Of a crop that holds a legible object; otherwise it lies anywhere."""
     minimum_visible_fraction: Fraction = 0.5
     """An object of which a crop shows less becomes don't-care."""
     flip_probability: Fraction = 0.0

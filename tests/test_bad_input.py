@@ -351,7 +351,7 @@ def test_a_run_is_resumed_with_its_own_settings_only(capsys, data, tmp_path):
     run(capsys, *train_arguments(data, tmp_path / "run"), "--minutes", "1e-9")
     before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
     said = mistake(capsys, *train_arguments(data, tmp_path / "run", "training.learning_rate=7"), "--resume")
-    assert "trained with other settings: training.learning_rate was 0.001, now 7" in said
+    assert "trained with other settings: training.learning_rate was 0.0015, now 7" in said
     said = mistake(capsys, *train_arguments(data, tmp_path / "run"))
     assert said.endswith("already holds a training run: resume it (--resume) or use another folder")
     assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before

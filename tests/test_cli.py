@@ -229,7 +229,7 @@ def test_what_a_run_has_left_is_not_overwritten(capsys, data, tmp_path):
     (out / "checkpoint.pt").unlink()
     (out / "log.csv").unlink()
     before = (out / "model.safetensors").read_bytes()
-    assert "model.safetensors exists" in mistake(capsys, *train_arguments(data, out, "training.steps=1"))
+    assert "already holds a training run" in mistake(capsys, *train_arguments(data, out, "training.steps=1"))
     assert "holds model.safetensors of a training of text_small" in mistake(capsys, "demo", "--out", out)
     assert (out / "model.safetensors").read_bytes() == before
 

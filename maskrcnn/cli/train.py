@@ -104,8 +104,11 @@ def _check_origin(weights: Path, origin: dict[str, str], resume: bool) -> None:
     if not weights.exists():
         return
     if not resume:
-        raise ValueError(f"{weights} exists: resume that run (--resume) or use another folder")
-    saved = load_weights(weights)[2]
+        raise ValueError(f"{weights.parent} already holds a training run: resume it (--resume) or use another folder")
+    try:
+        saved = load_weights(weights)[2]
+    except ValueError:  # Damaged, perhaps by what interrupted the run: it is written anew from the checkpoint.
+        return
     for name in ("split", "pictures"):  # The data itself may have moved.
         if saved.get(name, origin[name]) != origin[name]:
             raise ValueError(f"{weights}: that run's {name} was {saved[name]}, now {origin[name]}")

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from maskrcnn.config import Config, TrainingConfig
 from maskrcnn.structures import Batch
+from maskrcnn.targets.losses import total_loss
 from maskrcnn.training.checkpoint import (
     Checkpoint,
     check_fit,
@@ -76,7 +77,7 @@ def training_step(
 
     with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
         losses = model(batch).losses
-    total = torch.stack(list(losses.values())).sum()
+    total = total_loss(losses)
     optimiser.zero_grad()
     total.backward()
     norm = nn.utils.clip_grad_norm_(model.parameters(), training.gradient_clip or math.inf)
@@ -120,7 +121,7 @@ def train(
     steps_done, seconds_before = 0, 0.0
     if resume:
         steps_done, seconds_before = _restore(path, config, model, optimiser, average)
-    elif path.exists():
+    elif path.exists() or (directory / LOG_NAME).exists():
         raise ValueError(f"{directory} already holds a training run: resume it (--resume) or use another folder")
     directory.mkdir(parents=True, exist_ok=True)
 
@@ -130,7 +131,8 @@ def train(
     ):
         started = time.perf_counter()
         stream = iter(batches(steps_done)) if steps_done < training.steps else iter(())
-        while steps_done < training.steps and not stop.reason:
+        stopped = False
+        while steps_done < training.steps and not stopped:
             batch = next(stream, None)
             if batch is None:
                 raise ValueError(f"the batches ended after step {steps_done}, expected {training.steps}")
@@ -143,8 +145,9 @@ def train(
 
             if time.perf_counter() - started >= stop_after_seconds:
                 stop.reason = stop.reason or "time"
+            stopped = bool(stop.reason)  # looked at once: a signal that comes after this ends the next step
             due = training.checkpoint_every > 0 and steps_done % training.checkpoint_every == 0
-            if due or stop.reason or steps_done == training.steps:
+            if due or stopped or steps_done == training.steps:
                 reports.read_all()  # Weights are saved only once their losses are known to be finite.
                 checkpoint = Checkpoint(
                     step=steps_done,
