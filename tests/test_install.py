@@ -88,18 +88,21 @@ def test_force_cpu_leaves_cuda_out_and_says_so():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("with_ninja", [True, False])
+@pytest.mark.parametrize("broken", ["compiler", "compiling", "compiling and ninja"])
 @pytest.mark.parametrize("in_place", [False, True])
-def test_without_a_working_compiler_the_installation_succeeds_and_pytorch_stands_in(tmp_path, in_place, with_ninja):
-    """Without ninja the compiler runs inside setuptools, whose errors take another way."""
-    folders = os.environ["PATH"]
-    if with_ninja and shutil.which("ninja") is None:
+def test_without_a_working_compiler_the_installation_succeeds_and_pytorch_stands_in(tmp_path, in_place, broken):
+    """The compiler does not even tell its version, or fails at the first file: called by ninja, or by setuptools."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    compiler = tools / "compiler"
+    refuses = "exit 1" if broken == "compiler" else 'for word; do [ "$word" != -c ] || exit 1; done'
+    compiler.write_text(f"#!/bin/sh\n{refuses}\necho 13.3.0\n")
+    compiler.chmod(0o755)
+    if "ninja" in broken:
+        (tools / "ninja").symlink_to(shutil.which("false"))
+    elif broken == "compiling" and shutil.which("ninja") is None:
         pytest.skip("no ninja")
-    if not with_ninja:
-        broken = tmp_path / "broken" / "ninja"
-        broken.parent.mkdir()
-        broken.symlink_to(shutil.which("false"))
-        folders = os.pathsep.join([str(broken.parent), folders])
+    folders = os.pathsep.join([str(tools), os.environ["PATH"]])
     source = copy_of_the_sources(tmp_path / "source")
     if in_place:  # as for `pip install -e`
         site = source
@@ -109,7 +112,7 @@ def test_without_a_working_compiler_the_installation_succeeds_and_pytorch_stands
         site = tmp_path / "site"
         pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--no-build-isolation")
         command = (*pip, "--no-deps", "--target", site, ".")
-    result = run(*command, folder=source, CXX=shutil.which("false"), PATH=folders)
+    result = run(*command, folder=source, CXX=str(compiler), PATH=folders)
     assert result.returncode == 0, result.stderr
     assert not list((site / "maskrcnn").glob("_C*"))
     # -S: an editable installation of this repository would offer its own compiled ops in addition.
