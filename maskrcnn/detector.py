@@ -13,7 +13,7 @@ from PIL import Image
 
 from maskrcnn.config import Config, ModelConfig
 from maskrcnn.data.images import read_image, to_rgb
-from maskrcnn.data.loader import test_batch
+from maskrcnn.data.loader import inference_batch
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.structures import Detections, Sample
 from maskrcnn.text import TextShape, polygon_nms, text_shapes
@@ -58,7 +58,7 @@ class Detector:
         """
         image, name = _pixels(picture)
         sample = Sample(name, image, (), np.zeros(0, np.int64), np.zeros(0, bool))
-        batch = test_batch(sample, self.config.model.image, targets=False)
+        batch = inference_batch(sample, self.config.model.image, targets=False)
         with torch.inference_mode():
             detections = self.model(batch.to(self.device)).detections.to("cpu")
         text = self.config.text

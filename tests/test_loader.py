@@ -22,7 +22,7 @@ from maskrcnn.data.loader import (
     collate,
     network_size,
     normalise,
-    test_batch,
+    inference_batch,
     to_network_size,
     training_loader,
 )
@@ -246,13 +246,13 @@ def test_an_image_is_the_same_alone_and_in_a_batch():
 
 def test_a_test_batch_scales_picture_and_targets_and_remembers_the_original():
     sample = a_sample(10, 20, rectangle(5, 2, 10, 6), rectangle(1, 1, 3, 3), ignore=[1])
-    batch = test_batch(sample, ImageConfig(short_side=40, long_side=100))
+    batch = inference_batch(sample, ImageConfig(short_side=40, long_side=100))
     assert batch.images.shape == (1, 3, 64, 96)
     assert batch.image_sizes.tolist() == [[40, 80]] and batch.original_sizes.tolist() == [[10, 20]]
     assert batch.targets.boxes.tolist() == [[[20, 8, 40, 24], [4, 4, 12, 12]]]
     assert batch.targets.valid.tolist() == [[True, False]] and batch.targets.ignore.tolist() == [[False, True]]
     assert batch.targets.full_masks(64, 96)[0, 0].sum() == 20 * 16
-    assert test_batch(sample, IMAGE, targets=False).targets is None
+    assert inference_batch(sample, IMAGE, targets=False).targets is None
 
 
 def test_axes_scale_separately_when_rounding_differs():
@@ -273,7 +273,7 @@ def test_a_picture_of_the_right_size_is_only_normalised(interpolation):
 @pytest.mark.parametrize("interpolation", ["antialias", "float", "bytes"])
 def test_one_pixel(interpolation):
     image = ImageConfig(short_side=50, long_side=50, interpolation=interpolation)
-    batch = test_batch(a_sample(1, 1, value=255), image)
+    batch = inference_batch(a_sample(1, 1, value=255), image)
     assert batch.image_sizes.tolist() == [[50, 50]]
     torch.testing.assert_close(batch.images[0, 0, :50, :50], torch.full((50, 50), (1 - 0.485) / 0.229))
 

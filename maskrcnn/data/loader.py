@@ -108,7 +108,7 @@ def to_network_size(sample: Sample, image: ImageConfig) -> tuple[np.ndarray, tup
     return normalise(pixels, image), polygons
 
 
-def test_batch(sample: Sample, image: ImageConfig, *, targets: bool = True) -> Batch:
+def inference_batch(sample: Sample, image: ImageConfig, *, targets: bool = True) -> Batch:
     """A batch of one picture at the size at which objects are looked for; its detections come in original pixels.
 
     Its targets (don't-care regions are ignored) make a validation loss possible; without them, the model saves
@@ -125,9 +125,6 @@ def test_batch(sample: Sample, image: ImageConfig, *, targets: bool = True) -> B
         targets=_targets([scaled], sizes.tolist(), "ignore", None) if targets else None,
     )
 
-
-# pytest would otherwise take an imported `test_batch` for a test.
-test_batch.__test__ = False
 
 
 def collate(samples: Sequence[Sample], image: ImageConfig, *, ignored: Ignored, slots: int | None = None) -> Batch:
