@@ -20,9 +20,9 @@ from maskrcnn.data.loader import (
     Remembered,
     TrainingBatches,
     collate,
+    inference_batch,
     network_size,
     normalise,
-    inference_batch,
     to_network_size,
     training_loader,
 )
