@@ -23,7 +23,7 @@ from maskrcnn.files import write_and_rename
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.model.paste import paste_masks
 from maskrcnn.recipes import recipe
-from maskrcnn.report import Number, Picture, write_report
+from maskrcnn.report import Number, Picture, score_numbers, write_report
 from maskrcnn.training.checkpoint import load_weights, save_weights
 from maskrcnn.training.loop import CHECKPOINT_NAME, LOG_NAME, train
 from maskrcnn.visualize import contact_sheet, draw_detections, precision_recall, training_curves
@@ -139,10 +139,7 @@ def _stream(seed: int, part: int) -> int:
 
 def _write_page(out: Path, config: Config, score: TextScores, seconds: float, sheet: Image.Image, seed: int) -> None:
     numbers = [
-        Number("hmean", f"{score.hmean:.3f}", "The harmonic mean of recall and precision: one number for both."),
-        Number("recall", f"{score.recall:.3f}", f"{score.matched} of {score.ground_truths} legible texts were found."),
-        Number("precision", f"{score.precision:.3f}", f"{score.matched} of {score.detections} findings are texts."),
-        Number("threshold", f"{score.threshold:.2f}", "Lower scores are dropped; chosen on other pictures."),
+        *score_numbers(score),
         Number("training", f"{seconds:.0f} s", "From the first to the last step, drawing the pictures included."),
     ]
     pictures = [
