@@ -29,7 +29,7 @@ from maskrcnn.training.loop import CHECKPOINT_NAME, LOG_NAME, train
 from maskrcnn.visualize import contact_sheet, draw_detections, precision_recall, training_curves
 
 HELD_OUT = 200
-CHOOSING = 60
+CHOOSING = 100
 """Pictures on which the score threshold is chosen; none of them is held out or trained on."""
 ON_THE_SHEET = 12
 TRAINING_PICTURES = replace(DEMO, height=(256, 256), width=(256, 256), texts=(3, 10), ignored=(0, 2))
@@ -38,8 +38,8 @@ WEIGHTS_NAME = "model.safetensors"
 PICTURES = ("curves.png", "thresholds.png", "held_out.png")
 LEFT = (CHECKPOINT_NAME, LOG_NAME, WEIGHTS_NAME, *PICTURES, "metrics.json", "report.html")
 """All files of a demo."""
-LOOKS = 2
-"""How often training looks at each picture. The second time it costs a tenth, and has other colours."""
+LOOKS = 3
+"""How often training looks at each picture. Only the first time it has to be drawn; each time it has other colours."""
 
 
 def held_out_pictures(seed: int) -> RenderedText:

@@ -14,10 +14,12 @@ import maskrcnn
 from maskrcnn import detector as module
 from maskrcnn.config import TextConfig
 from maskrcnn.data.images import read_image
+from maskrcnn.data.rendered_text import SCENE, RenderedText
 from maskrcnn.detector import Detector, available_device, find_weights, load, shipped_weights
+from maskrcnn.evaluate import evaluate_texts
 from maskrcnn.model.mask_rcnn import ModelOutput
 from maskrcnn.structures import Detections
-from maskrcnn.training.checkpoint import save_weights
+from maskrcnn.training.checkpoint import load_weights, save_weights
 
 
 class Says(nn.Module):
@@ -267,3 +269,27 @@ def test_half_precision_finds_the_same_to_three_digits(tmp_path):
 
 def test_the_device_is_a_gpu_only_if_there_is_one():
     assert available_device() == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+# --- What ships -------------------------------------------------------------------------------------------------------
+
+
+def test_shipped_weights_are_small_have_a_card_and_their_origin():
+    shipped = shipped_weights()
+    assert "text_small" in shipped
+    for name, path in shipped.items():
+        assert path.stat().st_size <= 15e6, name
+        _, config, extra = load_weights(path)
+        assert config.name == name and {"data", "split", "steps"} <= extra.keys()
+        card = path.with_suffix(".md").read_text(encoding="utf-8")
+        for heading in ("How it was trained", "How good it is", "What it cannot do", "Terms"):
+            assert f"## {heading}" in card, name
+
+
+@pytest.mark.slow
+def test_shipped_weights_find_text_in_a_rendered_scene():
+    """Not how good they are (the card says that), but that they are whole: most words, and hardly anything else."""
+    scenes = RenderedText(6, 11, replace(SCENE, text_height=(20.0, 80.0), low_contrast_fraction=0.0))
+    as_they_are = ["model.image.short_side=512", "model.image.long_side=512"]
+    score = evaluate_texts(load("text_small", settings=as_they_are), scenes).at(0.5)
+    assert score.recall > 0.5 and score.precision > 0.5

@@ -18,6 +18,7 @@ SHORTER = {
     "training.steps=20": "training.steps=2",
     "img_1..img_900": "img_1..img_2",
     "img_901..img_1000": "img_3..img_4",
+    "img_6..img_13": "img_1..img_2",
     "check icdar2015 DIR": "check icdar2015 data/rendered",
 }
 """What is said in the pages, and what is run instead, with a rendered data set of 4 + 2 pictures as data/icdar2015."""
@@ -113,6 +114,7 @@ def follow(capsys: pytest.CaptureFixture, page: str) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_the_commands_of_the_readme_work(capsys, desk):
+    run(capsys, "render", "data/icdar2015", "--format", "icdar2015", "--count", 4)
     printed = follow(capsys, "README.md")
     for path in (
         "found/photo.png",
