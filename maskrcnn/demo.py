@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +18,13 @@ from maskrcnn.data.sources import training_stream
 from maskrcnn.detector import Detector
 from maskrcnn.evaluate import evaluate_texts
 from maskrcnn.evaluation.text_scores import TextScores
-from maskrcnn.files import write_and_rename
+from maskrcnn.files import write_json
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.model.paste import paste_masks
 from maskrcnn.recipes import recipe
 from maskrcnn.report import Number, Picture, score_numbers, write_report
 from maskrcnn.training.checkpoint import load_weights, save_weights
-from maskrcnn.training.loop import CHECKPOINT_NAME, LOG_NAME, train
+from maskrcnn.training.loop import CHECKPOINT_NAME, LOG_NAME, WEIGHTS_NAME, train
 from maskrcnn.visualize import contact_sheet, draw_detections, precision_recall, training_curves
 
 HELD_OUT = 200
@@ -34,7 +33,6 @@ CHOOSING = 100
 ON_THE_SHEET = 12
 TRAINING_PICTURES = replace(DEMO, height=(256, 256), width=(256, 256), texts=(3, 10), ignored=(0, 2))
 """Of one size, so that a batch is padded by nothing; fuller than what the demo is scored on: each step sees more."""
-WEIGHTS_NAME = "model.safetensors"
 PICTURES = ("curves.png", "thresholds.png", "held_out.png")
 LEFT = (CHECKPOINT_NAME, LOG_NAME, WEIGHTS_NAME, *PICTURES, "metrics.json", "report.html")
 """All files of a demo."""
@@ -86,7 +84,7 @@ def run_demo(out: Path, seed: int = 0) -> dict[str, float | int]:
         "images": HELD_OUT,
         "train_seconds": round(seconds, 1),
     }
-    write_and_rename(out / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
+    write_json(out / "metrics.json", metrics)
     _write_page(out, config, score, seconds, sheet, seed)
     print(f"recall {score.recall:.3f}, precision {score.precision:.3f}, hmean {score.hmean:.3f}")
     print(f"look at {out / 'report.html'}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 
 def write_and_rename(path: Path, content: bytes | memoryview) -> None:
@@ -32,3 +34,8 @@ def write_and_rename(path: Path, content: bytes | memoryview) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Puts a value under the name `path` as JSON, indented for readers, by `write_and_rename`."""
+    write_and_rename(path, (json.dumps(value, indent=2) + "\n").encode())

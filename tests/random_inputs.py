@@ -1,4 +1,4 @@
-"""Random boxes and masks that several tests share."""
+"""Random boxes, masks and statistics that several tests share."""
 
 import torch
 from torch import Tensor
@@ -10,3 +10,17 @@ def random_boxes(*shape: int, seed: int, extent: float = 100.0) -> Tensor:
     corner = torch.rand(*shape, 2, generator=generator, dtype=torch.float64) * (extent - 1)
     size = 1 + torch.rand(*shape, 2, generator=generator, dtype=torch.float64) * (extent - 1 - corner)
     return torch.cat((corner, corner + size), dim=-1)
+
+
+def random_statistics(norm, seed=0):
+    """Fills a normalisation layer with numbers that all matter."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for value, low, high in (
+            (norm.weight, 0.5, 2.0),
+            (norm.bias, -1.0, 1.0),
+            (norm.running_mean, -1.0, 1.0),
+            (norm.running_var, 0.3, 3.0),
+        ):
+            value.copy_(low + (high - low) * torch.rand(value.shape, generator=generator))
+    return norm

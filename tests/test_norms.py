@@ -4,23 +4,10 @@ import math
 
 import pytest
 import torch
+from random_inputs import random_statistics
 from torch import nn
 
 from maskrcnn.model.norms import EvalBatchNorm, FrozenBatchNorm, SlotBatchNorm, make_norm
-
-
-def random_statistics(norm, seed=0):
-    """Fills a normalisation layer with numbers that all matter."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for value, low, high in (
-            (norm.weight, 0.5, 2.0),
-            (norm.bias, -1.0, 1.0),
-            (norm.running_mean, -1.0, 1.0),
-            (norm.running_var, 0.3, 3.0),
-        ):
-            value.copy_(low + (high - low) * torch.rand(value.shape, generator=generator))
-    return norm
 
 
 def test_frozen_and_eval_norm_compute_what_batch_norm_does_in_evaluation():

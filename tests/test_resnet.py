@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from random_inputs import random_statistics
 from torch import nn
 
 from maskrcnn.config import BackboneConfig
@@ -17,20 +18,6 @@ NARROW = BackboneConfig(depth="18", width=16, norm="batch", frozen_stages=0)
 
 def parameter_count(module):
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def random_statistics(norm, seed=0):
-    """Fills a normalisation layer with numbers that all matter."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for value, low, high in (
-            (norm.weight, 0.5, 2.0),
-            (norm.bias, -1.0, 1.0),
-            (norm.running_mean, -1.0, 1.0),
-            (norm.running_var, 0.3, 3.0),
-        ):
-            value.copy_(low + (high - low) * torch.rand(value.shape, generator=generator))
-    return norm
 
 
 # --- Architecture (spec 1.1; Deep Residual Learning, table 1) ---------------------------------------------------------

@@ -60,6 +60,7 @@ class _Parser(argparse.ArgumentParser):
     """Mistakes in the arguments are told in one line, too, instead of below the whole usage."""
 
     def error(self, message: str) -> NoReturn:
+        """Ends the program with one line, as argparse asks of this method."""
         command = self.prog.removeprefix("python -m ")
         self.exit(MISTAKE, f"{command}: {' '.join(message.split())} ({self.prog} --help says more)\n")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from maskrcnn.data.sources import open_data
 from maskrcnn.detector import available_device, load
 from maskrcnn.evaluate import Evaluation, above, evaluate_texts
 from maskrcnn.evaluation.text_scores import TextScores, best_of, match_image
-from maskrcnn.files import write_and_rename
+from maskrcnn.files import write_json
 from maskrcnn.visualize import contact_sheet, draw_matches, precision_recall
 
 HELP = "score a detector on a data set, and draw its best and worst pictures"
@@ -57,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
     print(score_table(sweep, best))
     print(f"official rules at the weights' own threshold, {own.threshold:.2f}: {in_words(own)}")
     if arguments.json:
-        write_and_rename(Path(arguments.json), (json.dumps(best.as_dict(), indent=2) + "\n").encode())
+        write_json(Path(arguments.json), best.as_dict())
     precision_recall(evaluation.curve(), out / "thresholds.png")
     drawn = draw_evaluation(evaluation, samples, best.threshold, out)
     print(f"pictures: {', '.join(str(path) for path in (*drawn, out / 'thresholds.png'))}")

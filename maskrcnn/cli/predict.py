@@ -12,7 +12,7 @@ from maskrcnn.data.icdar import picture_number
 from maskrcnn.data.images import read_image
 from maskrcnn.detector import available_device, load
 from maskrcnn.evaluation.result_files import write_submission
-from maskrcnn.files import write_and_rename
+from maskrcnn.files import write_json
 from maskrcnn.visualize import draw_detections
 
 HELP = "find text in pictures"
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
         draw_detections(image, texts).save(out / f"{path.stem}.png")
         shapes = [{"polygon": text.polygon.round(2).tolist(), "score": round(text.score, 4)} for text in texts]
         record = {"image": str(path), "texts": shapes}
-        write_and_rename(out / f"{path.stem}.json", (json.dumps(record, indent=2) + "\n").encode())
+        write_json(out / f"{path.stem}.json", record)
         if arguments.json:
             print(json.dumps(record))
         else:

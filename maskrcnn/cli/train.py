@@ -15,7 +15,7 @@ from maskrcnn.detector import available_device, find_weights
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.recipes import RECIPES, recipe
 from maskrcnn.training.checkpoint import load_into, load_weights, save_weights
-from maskrcnn.training.loop import CHECKPOINT_NAME, LOG_NAME, train
+from maskrcnn.training.loop import CHECKPOINT_NAME, LOG_NAME, WEIGHTS_NAME, train
 from maskrcnn.visualize import training_curves
 
 try:
@@ -23,7 +23,6 @@ try:
 except ImportError:  # Windows
     resource = None
 
-WEIGHTS_NAME = "model.safetensors"
 CURVES_NAME = "curves.png"
 
 HELP = "train a detector by a named recipe"
@@ -74,6 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
     _check_origin(out / WEIGHTS_NAME, origin, arguments.resume)
 
     def keep(step: int, weights: dict[str, torch.Tensor]) -> None:
+        """What is left in the folder at a checkpoint, beside the checkpoint itself and the log."""
         save_weights(out / WEIGHTS_NAME, weights, config, extra={"steps": str(step), **origin})
         training_curves(out / LOG_NAME, out / CURVES_NAME)
 
@@ -89,12 +89,10 @@ def run(arguments: argparse.Namespace) -> None:
     if summary.steps == 0:
         print(f"stopped by {summary.stopped_by} before the first step; nothing was saved")
         return
-    # Once more: a run may have been killed, or its disk full, between its last checkpoint and these.
-    keep(summary.steps, summary.weights)
     if summary.stopped_early:
         progress = f"{summary.steps} of {config.training.steps} steps"
         print(f"stopped by {summary.stopped_by} after {progress}; --resume goes on")
-    step_seconds = summary.train_seconds / max(summary.steps, 1)
+    step_seconds = summary.train_seconds / summary.steps
     print(f"{summary.train_seconds:.0f} s, {step_seconds:.2f} s a step{_peak_memory()}")
     print(f"weights: {out / WEIGHTS_NAME}; curves: {out / CURVES_NAME}")
 

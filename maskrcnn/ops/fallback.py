@@ -50,7 +50,7 @@ def pyramid_roi_align(
     finest_size: float,
     channels_last: bool,
 ) -> Tensor:
-    """`maskrcnn.ops.pyramid_roi_align`, as a product of matrices.
+    """`maskrcnn.ops.pyramid_roi_align`, as a product of matrices: L levels (B, C, H_l, W_l), RoIs (B, R, 4) -> pooled.
 
     RoIAlign is linear in the features: each output bin is a weighted sum of pixels. With one row per bin and one
     column per pixel of the pyramid, the weights form a sparse matrix, and pooling is its product with the pixels.

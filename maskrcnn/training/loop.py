@@ -37,6 +37,8 @@ from maskrcnn.training.stopping import StopSignals
 
 CHECKPOINT_NAME = "checkpoint.pt"
 LOG_NAME = "log.csv"
+WEIGHTS_NAME = "model.safetensors"
+"""What callers of `train` save the weights as."""
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -104,7 +106,8 @@ def train(
     batches: called with the number of steps already done, gives the batches from there on (`training_loader`).
     resume: go on from the checkpoint in `directory`.
     on_checkpoint: called after each checkpoint with the number of steps done and the weights to evaluate (those of
-    `TrainingSummary.weights`); it may use the model and random numbers as it likes.
+    `TrainingSummary.weights`); it may use the model and random numbers as it likes. A finished run that is resumed
+    calls it once more: it may have been killed between its last checkpoint and this.
     stop_after_seconds: of this call; then the run is saved and stops, as it does on SIGINT and SIGTERM (a second
     Ctrl-C stops at once).
 
@@ -124,6 +127,8 @@ def train(
     elif path.exists() or (directory / LOG_NAME).exists():
         raise ValueError(f"{directory} already holds a training run: resume it (--resume) or use another folder")
     directory.mkdir(parents=True, exist_ok=True)
+    if steps_done == training.steps and on_checkpoint is not None:
+        on_checkpoint(steps_done, model.state_dict() if average.weights is None else average.weights)
 
     with (
         StopSignals() as stop,
@@ -246,7 +251,7 @@ def _restore(
         raise ValueError(f"{path.parent}: nothing to resume: there is no {path.name}")
     checkpoint = load_checkpoint(path)
     check_settings(checkpoint.config, config, path)
-    check_fit(model, checkpoint.model, str(path))
+    check_fit(model, checkpoint.model, str(path))  # load_into would, too, but not before the optimiser is looked at
     check_optimiser(optimiser, checkpoint.optimiser, str(path))
     if average.weights is not None:
         check_fit(model, checkpoint.average or {}, f"{path}: its average")
