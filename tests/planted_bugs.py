@@ -61,7 +61,8 @@ def planted(bug: PlantedBug) -> Iterator[None]:
 
 
 BOXES, MATCHING, LOSSES = "maskrcnn.boxes", "maskrcnn.targets.matching", "maskrcnn.targets.losses"
-MASK_TARGETS, SLOTS, ANCHORS = "maskrcnn.ops.fallback_masks", "maskrcnn.slots", "maskrcnn.model.anchors"
+MASK_TARGETS, MATCH_BOXES = "maskrcnn.ops.fallback_masks", "maskrcnn.ops.fallback_matching"
+SLOTS, ANCHORS = "maskrcnn.slots", "maskrcnn.model.anchors"
 PROPOSALS, DETECTIONS, PASTE = "maskrcnn.model.rpn:RPN.propose", "maskrcnn.model.detections", "maskrcnn.model.paste"
 
 BUGS = (
@@ -218,30 +219,30 @@ BUGS = (
     PlantedBug(
         "> for >= at the upper threshold",
         f"{MATCHING}:match",
-        "best.iou >= positive_iou",
-        "best.iou > positive_iou",
+        "iou >= positive_iou",
+        "iou > positive_iou",
         "test_matching:test_an_iou_equal_to_a_threshold_belongs_above_it",
     ),
     PlantedBug(
         "<= for < at the lower threshold",
         f"{MATCHING}:match",
-        "best.iou < negative_iou",
-        "best.iou <= negative_iou",
+        "iou < negative_iou",
+        "iou <= negative_iou",
         "test_matching:test_an_iou_equal_to_a_threshold_belongs_above_it",
     ),
     PlantedBug(
         "> for >= at the floor of forced matches",
-        f"{MATCHING}:best_matches",
+        f"{MATCH_BOXES}:match_boxes",
         "(best_of_ground_truth >= floor)",
         "(best_of_ground_truth > floor)",
-        "test_matching:test_forced_needs_the_floor_and_the_floor_itself_is_enough",
+        "test_match_boxes:test_the_floor_itself_is_enough",
     ),
     PlantedBug(
         "the first ground truth wins a forced match",
-        f"{MATCHING}:best_matches",
+        f"{MATCH_BOXES}:match_boxes",
         "torch.where(ties, slots, -1).amax(dim=-2)",
         "torch.where(ties.any(dim=-2), ties.long().argmax(dim=-2), -1)",
-        "test_matching:test_forced_lets_the_last_ground_truth_win_even_over_a_better_overlap",
+        "test_match_boxes:test_of_equal_overlaps_the_first_ground_truth_is_found_but_the_last_forces",
     ),
     PlantedBug(
         "the two low-quality rules confused",
@@ -259,11 +260,10 @@ BUGS = (
     ),
     PlantedBug(
         "empty slots that attract boxes",
-        f"{MATCHING}:best_matches",
-        "ground_truths_valid[..., :, None] & boxes_valid[..., None, :]",
-        "ground_truths_valid[..., :, None] | boxes_valid[..., None, :]",
-        "test_matching:test_padded_ground_truths_attract_nothing",
-        {"low_quality": "none"},
+        f"{MATCH_BOXES}:match_boxes",
+        "real_ground_truths[..., :, None] & real_boxes",
+        "real_ground_truths[..., :, None] | real_boxes",
+        "test_match_boxes:test_padding_overlaps_nothing_and_forces_nothing",
     ),
     PlantedBug(
         "padded boxes that become examples of background",

@@ -5,7 +5,7 @@ import torch
 from random_inputs import random_boxes
 
 from maskrcnn.reference import matching as reference
-from maskrcnn.targets.matching import IGNORED, NEGATIVE, POSITIVE, best_matches, ignore_overlapping, match
+from maskrcnn.targets.matching import IGNORED, NEGATIVE, POSITIVE, ignore_overlapping, match
 
 RPN = {"positive_iou": 0.7, "negative_iou": 0.3}
 ROI = {"positive_iou": 0.5, "negative_iou": 0.5}
@@ -128,20 +128,6 @@ def test_rois_of_mmdetection_force_from_one_half_on():
     for width, expected in ((4.0, 1), (3.9, 0)):
         matches = match_all(strips(10, width), strips(8), **ROI, low_quality="forced", low_quality_iou=0.5)
         assert matches.ground_truth.tolist() == [expected]
-
-
-def test_best_matches_tells_iou_ground_truth_and_force():
-    ground_truths, boxes = strips(10, 4), strips(8, 4, 1)
-    best = best_matches(ground_truths, all_valid(ground_truths), boxes, all_valid(boxes), 0.0)
-    torch.testing.assert_close(best.iou, torch.tensor([0.8, 1.0, 0.25]))
-    assert best.ground_truth.tolist() == [0, 1, 1]
-    assert best.forced.tolist() == [0, 1, -1]
-
-
-def test_best_matches_without_ground_truths_are_none():
-    none = torch.zeros(2, dtype=torch.bool)
-    best = best_matches(strips(10, 4), none, strips(8, 4), ~none, 0.0)
-    assert best.iou.tolist() == [0.0, 0.0] and best.forced.tolist() == [-1, -1]
 
 
 # Against the loop reference.

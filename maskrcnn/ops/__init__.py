@@ -1,7 +1,7 @@
-"""The custom ops: non-maximum suppression, RoIAlign over a feature pyramid, and cropping masks to RoIs.
+"""The custom ops: matching boxes, non-maximum suppression, RoIAlign over a pyramid, and cropping masks to RoIs.
 
-Each exists as a loop to read (`maskrcnn/reference/`), as vectorised PyTorch (`fallback.py`, `crop_masks` in
-`fallback_masks.py`) and as C++ (`csrc/`).
+Each exists as a loop to read (`maskrcnn/reference/`), as vectorised PyTorch (`fallback.py`, `fallback_masks.py`,
+`fallback_matching.py`) and as C++ (`csrc/`).
 The functions here check what they are given and call the fastest one there is, through PyTorch's dispatcher.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from maskrcnn.ops import register
 
-__all__ = ["build_information", "crop_masks", "nms", "pyramid_roi_align"]
+__all__ = ["build_information", "crop_masks", "match_boxes", "nms", "pyramid_roi_align"]
 
 
 def nms(boxes: Tensor, scores: Tensor, groups: Tensor | None = None, *, iou_threshold: float, max_keep: int) -> Tensor:
@@ -233,6 +233,60 @@ def crop_masks(
         convention == "binary",
     )
     return targets.reshape(*leading, count, size, size)
+
+
+def match_boxes(
+    ground_truths: Tensor, ground_truths_valid: Tensor, boxes: Tensor, boxes_valid: Tensor, *, floor: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """How each box overlaps the ground truths: all that labelling anchors and proposals needs to know.
+
+    Args:
+        ground_truths: (..., G, 4) corners in any unit. All leading dimensions are images, treated independently.
+        ground_truths_valid: (..., G) bool; the others are padding.
+        boxes: (..., N, 4) in the same unit.
+        boxes_valid: (..., N) bool.
+        floor: in [0, 1]: a ground truth whose largest IoU is lower forces no box.
+
+    Returns:
+        iou: (..., N) float: the largest IoU of each box with a ground truth, 0 without any.
+        ground_truth: (..., N) int64: the first ground truth with that IoU, 0 without any.
+        forced: (..., N) int64: the last ground truth whose own largest IoU (at least `floor`) this box ties, else -1.
+
+    Padding overlaps nothing, not even by 0, and neither does a box with a corner that is not finite. There is no
+    gradient. Boxes in 16-bit floats, also under autocast, are compared in float32.
+
+    Raises:
+        TypeError: an argument of the wrong type or dtype.
+        ValueError: sizes or devices that do not fit together, or a `floor` out of range.
+    """
+    _require_floating_point("match_boxes", ground_truths=ground_truths, boxes=boxes)
+    _require_dtype("match_boxes", torch.bool, ground_truths_valid=ground_truths_valid, boxes_valid=boxes_valid)
+    for name, corners in (("ground_truths", ground_truths), ("boxes", boxes)):
+        if corners.dim() < 2 or corners.shape[-1] != 4:
+            raise ValueError(f"match_boxes: {name} must be (..., N, 4), found {_shape(corners)}")
+    leading, count, slots = boxes.shape[:-2], boxes.shape[-2], ground_truths.shape[-2]
+    for name, tensor, expected in (
+        ("ground_truths", ground_truths, (*leading, slots, 4)),
+        ("ground_truths_valid", ground_truths_valid, (*leading, slots)),
+        ("boxes_valid", boxes_valid, (*leading, count)),
+    ):
+        if tensor.shape != expected:
+            raise ValueError(f"match_boxes: {name} must be {tuple(expected)} to fit the rest, found {_shape(tensor)}")
+        _require_same_device("match_boxes", boxes=boxes, **{name: tensor})
+    if not 0 <= floor <= 1:
+        raise ValueError(f"match_boxes: floor must be in [0, 1], found {floor}")
+
+    batch = math.prod(leading)
+    dtype = torch.promote_types(torch.promote_types(boxes.dtype, ground_truths.dtype), torch.float32)
+    results = torch.ops.maskrcnn.match_boxes(
+        ground_truths.detach().to(dtype).reshape(batch, slots, 4),
+        ground_truths_valid.reshape(batch, slots),
+        boxes.detach().to(dtype).reshape(batch, count, 4),
+        boxes_valid.reshape(batch, count),
+        float(floor),
+    )
+    iou, ground_truth, forced = (result.reshape(*leading, count) for result in results)
+    return iou, ground_truth, forced
 
 
 def build_information() -> dict[str, Any]:

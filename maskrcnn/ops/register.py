@@ -1,8 +1,8 @@
 """Tells PyTorch's dispatcher about the custom ops: schemas, shapes, gradients, and which kernel runs where.
 
 One call of `torch.ops.maskrcnn.nms` ends in the compiled kernel of the tensors' device if there is one
-(`STABLE_TORCH_LIBRARY_IMPL` in `csrc/`), otherwise in the PyTorch version in `fallback.py`, that of `crop_masks` in
-`fallback_masks.py`. The environment variable `MASKRCNN_OPS=python` leaves the compiled kernels out.
+(`STABLE_TORCH_LIBRARY_IMPL` in `csrc/`), otherwise in the PyTorch version in `fallback.py`, `fallback_masks.py` or
+`fallback_matching.py`. The environment variable `MASKRCNN_OPS=python` leaves the compiled kernels out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maskrcnn.ops import fallback, fallback_masks
+from maskrcnn.ops import fallback, fallback_masks, fallback_matching
 
 SCHEMAS = {
     "nms": "(Tensor boxes, Tensor scores, Tensor? groups, float iou_threshold, int max_keep) -> Tensor",
@@ -35,12 +35,17 @@ SCHEMAS = {
         "(Tensor bitmaps, Tensor offsets, Tensor bitmap_boxes, Tensor rois, Tensor image_sizes, int size, "
         "bool binary) -> Tensor"
     ),
+    "match_boxes": (
+        "(Tensor ground_truths, Tensor ground_truths_valid, Tensor boxes, Tensor boxes_valid, float floor) "
+        "-> (Tensor, Tensor, Tensor)"
+    ),
 }
 _FALLBACKS = {
     "nms": fallback.nms,
     "pyramid_roi_align": fallback.pyramid_roi_align,
     "pyramid_roi_align_backward": fallback.pyramid_roi_align_backward,
     "crop_masks": fallback_masks.crop_masks,
+    "match_boxes": fallback_matching.match_boxes,
 }
 
 
@@ -112,6 +117,14 @@ def _target_shape(
     return rois.new_empty((*rois.shape[:-1], size, size))
 
 
+@torch.library.register_fake("maskrcnn::match_boxes", lib=_library)
+def _match_shapes(
+    ground_truths: Tensor, ground_truths_valid: Tensor, boxes: Tensor, boxes_valid: Tensor, floor: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    shape = boxes.shape[:-1]
+    return boxes.new_empty(shape), *(boxes.new_empty(shape, dtype=torch.int64) for _ in range(2))
+
+
 def _remember_sizes(ctx: Any, inputs: tuple, output: Tensor) -> None:
     features, rois, *settings = inputs
     ctx.save_for_backward(rois)
@@ -132,8 +145,8 @@ torch.library.register_autograd(
 
 # RoIAlign runs in whatever dtype autocast gave the features; comparing boxes takes more digits than bfloat16 has.
 for _device_type in ("cpu", "cuda"):
-    torch.library.register_autocast("maskrcnn::nms", _device_type, torch.float32, lib=_library)
-    torch.library.register_autocast("maskrcnn::crop_masks", _device_type, torch.float32, lib=_library)
+    for _name in ("nms", "crop_masks", "match_boxes"):
+        torch.library.register_autocast(f"maskrcnn::{_name}", _device_type, torch.float32, lib=_library)
 
 
 def build_report() -> dict[str, Any]:

@@ -26,24 +26,42 @@ def match(
     matched = torch.full((len(boxes),), -1)
     if len(ground_truths) == 0 or len(boxes) == 0:
         return label, matched
-    overlaps = box_functions.iou(boxes, ground_truths)  # (N, G)
-
+    floor = low_quality_iou if low_quality == "forced" else 0.0
+    best_iou, best, forced = match_boxes(ground_truths, boxes, floor)
     for box in range(len(boxes)):
-        best_iou, best = overlaps[box].max(dim=0)
-        if best_iou >= positive_iou:
-            label[box], matched[box] = POSITIVE, best
-        elif best_iou >= negative_iou:
+        if best_iou[box] >= positive_iou:
+            label[box], matched[box] = POSITIVE, best[box]
+        elif best_iou[box] >= negative_iou:
             label[box] = IGNORED
-
-    # "(i) the anchor/anchors with the highest Intersection-over-Union (IoU) overlap with a ground-truth box"
-    for ground_truth in range(len(ground_truths)):
-        best_iou = overlaps[:, ground_truth].max()
-        for box in (overlaps[:, ground_truth] == best_iou).nonzero()[:, 0]:
-            if low_quality == "own_best":
-                label[box], matched[box] = POSITIVE, overlaps[box].argmax()
-            elif low_quality == "forced" and best_iou >= low_quality_iou:
-                label[box], matched[box] = POSITIVE, ground_truth
+        # "(i) the anchor/anchors with the highest Intersection-over-Union (IoU) overlap with a ground-truth box"
+        if low_quality != "none" and forced[box] >= 0:
+            label[box] = POSITIVE
+            matched[box] = forced[box] if low_quality == "forced" else best[box]
     return label, matched
+
+
+def match_boxes(ground_truths: Tensor, boxes: Tensor, floor: float) -> tuple[Tensor, Tensor, Tensor]:
+    """`maskrcnn.ops.match_boxes` for ground_truths (G, 4) and boxes (N, 4), pair by pair."""
+    iou = torch.full((len(boxes),), -1.0, dtype=boxes.dtype)  # below the IoU of any pair
+    ground_truth = torch.zeros(len(boxes), dtype=torch.int64)
+    forced = torch.full((len(boxes),), -1)
+    pairs = box_functions.iou(ground_truths, boxes)  # (G, N)
+    comparable = _finite(ground_truths)[:, None] & _finite(boxes) & ~pairs.isnan()
+
+    for g in range(len(ground_truths)):
+        others = [n for n in range(len(boxes)) if comparable[g, n]]
+        for n in others:
+            if pairs[g, n] > iou[n]:
+                iou[n], ground_truth[n] = pairs[g, n], g
+        largest = max((pairs[g, n] for n in others), default=-1.0)
+        for n in others:
+            if pairs[g, n] == largest and largest >= floor:
+                forced[n] = g
+    return iou.clamp(min=0), ground_truth, forced
+
+
+def _finite(boxes: Tensor) -> Tensor:
+    return boxes.isfinite().all(dim=-1)
 
 
 def ignore_overlapping(label: Tensor, boxes: Tensor, regions: Tensor) -> Tensor:

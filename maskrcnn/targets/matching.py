@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from maskrcnn import boxes as box_functions
+from maskrcnn import ops
 
 POSITIVE, NEGATIVE, IGNORED = 1, 0, -1
 
@@ -20,37 +20,6 @@ class Matches(NamedTuple):
     """(..., N) int64: POSITIVE, NEGATIVE or IGNORED."""
     ground_truth: Tensor
     """(..., N) int64: the ground-truth slot of each positive; meaningless elsewhere, but always a slot."""
-
-
-class BestMatches(NamedTuple):
-    """How each of N boxes overlaps the ground truths."""
-
-    iou: Tensor
-    """(..., N) float: the largest IoU with a valid ground truth, 0 without any."""
-    ground_truth: Tensor
-    """(..., N) int64: the first ground truth with that IoU."""
-    forced: Tensor
-    """(..., N) int64: the last ground truth whose own largest IoU (at least `floor`) this box ties, else -1."""
-
-
-def best_matches(
-    ground_truths: Tensor, ground_truths_valid: Tensor, boxes: Tensor, boxes_valid: Tensor, floor: float
-) -> BestMatches:
-    """Compares boxes (..., N, 4) with ground truths (..., G, 4), both with their (..., N) and (..., G) bool masks."""
-    # There is no largest of no overlaps: without any slot for ground truths there is an empty one.
-    missing = max(0, 1 - ground_truths.shape[-2])
-    ground_truths = F.pad(ground_truths, (0, 0, 0, missing))
-    ground_truths_valid = F.pad(ground_truths_valid, (0, missing))
-    # Ground truths as rows: a picture has few of them and a hundred thousand anchors, and long rows are fast.
-    overlaps = box_functions.iou(ground_truths, boxes)  # (..., G, N)
-    both = ground_truths_valid[..., :, None] & boxes_valid[..., None, :]
-    overlaps = overlaps.masked_fill(~both, -1.0)  # below every real IoU
-    best, ground_truth = overlaps.max(dim=-2)
-    best_of_ground_truth = overlaps.amax(dim=-1, keepdim=True)  # (..., G, 1)
-    ties = both & (overlaps == best_of_ground_truth) & (best_of_ground_truth >= floor)
-    slots = torch.arange(ground_truths.shape[-2], device=boxes.device)[:, None]
-    forced = torch.where(ties, slots, -1).amax(dim=-2)
-    return BestMatches(best.clamp(min=0), ground_truth, forced)
 
 
 def match(
@@ -80,14 +49,13 @@ def match(
     if low_quality not in ("forced", "own_best", "none"):
         raise ValueError(f'found low_quality {low_quality!r}, expected "forced", "own_best" or "none"')
     floor = low_quality_iou if low_quality == "forced" else 0.0
-    best = best_matches(ground_truths, ground_truths_valid, boxes, boxes_valid, floor)
-    label = torch.where(best.iou >= positive_iou, POSITIVE, IGNORED)
-    label = torch.where(best.iou < negative_iou, NEGATIVE, label)
-    ground_truth = best.ground_truth
+    iou, ground_truth, forced = ops.match_boxes(ground_truths, ground_truths_valid, boxes, boxes_valid, floor=floor)
+    label = torch.where(iou >= positive_iou, POSITIVE, IGNORED)
+    label = torch.where(iou < negative_iou, NEGATIVE, label)
     if low_quality != "none":
-        label = torch.where(best.forced >= 0, POSITIVE, label)
+        label = torch.where(forced >= 0, POSITIVE, label)
     if low_quality == "forced":
-        ground_truth = torch.where(best.forced >= 0, best.forced, ground_truth)
+        ground_truth = torch.where(forced >= 0, forced, ground_truth)
     return Matches(label.masked_fill(~boxes_valid, IGNORED), ground_truth)
 
 
