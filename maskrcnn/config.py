@@ -67,10 +67,13 @@ class ImageConfig(Section):
 class BackboneConfig(Section):
     """ResNet and pyramid (paper section 3; Deep Residual Learning, arXiv 1512.03385; FPN, arXiv 1612.03144)."""
 
-    depth: Literal["tiny", "18", "34", "50", "101"] = "50"
-    """tiny: one basic block a stage, for laptops."""
+    depth: Literal["tiny", "14", "18", "34", "50", "101"] = "50"
+    """How many layers the paper counts; table 1 has those from 18 on. For laptops there are tiny, with one basic block
+    a stage, and 14, with two in the middle stages."""
     width: Count = 64
-    """Channels of the stem; stage s has width * 2**s (times 4 in the bottlenecks of depth 50 and 101)."""
+    """Stage s, counted from 0, has width * 2**s channels (times 4 in the bottlenecks of depth 50 and 101)."""
+    stem_width: Whole = 0
+    """Channels of the stem, the first convolution; 0: `width`, as in the paper."""
     norm: Literal["group", "batch", "batch_eval", "batch_frozen"] = "batch_frozen"
     """batch_eval: statistics fixed, scale and shift trained (MMDetection); batch_frozen: both fixed (torchvision)."""
     norm_epsilon: NotNegative = 1e-5

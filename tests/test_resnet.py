@@ -84,7 +84,7 @@ def test_basic_blocks_have_an_identity_shortcut_where_they_can():
     assert model.layer1[0].downsample is None and model.layer2[0].downsample is not None
 
 
-@pytest.mark.parametrize("depth", ["tiny", "18", "50"])
+@pytest.mark.parametrize("depth", ["tiny", "14", "18", "50"])
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (33, 65), (61, 97), (32, 32)])
 def test_every_stage_has_the_size_divided_by_its_stride_rounded_up(depth, height, width):
     model = ResNet(replace(NARROW, depth=depth))
@@ -96,6 +96,24 @@ def test_every_stage_has_the_size_divided_by_its_stride_rounded_up(depth, height
     ]
     assert [tuple(feature.shape) for feature in features] == expected
     assert model.channels == [shape[1] for shape in expected] and model.strides == (4, 8, 16, 32)
+
+
+def test_a_depth_counts_the_layers():
+    """Convolutions without those of shortcuts, and the fully connected layer that a detector leaves out."""
+    for depth, layers in (("tiny", 10), ("14", 14), ("18", 18), ("34", 34), ("50", 50), ("101", 101)):
+        with torch.device("meta"):
+            model = ResNet(BackboneConfig(depth=depth))
+        names = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
+        assert 1 + sum("downsample" not in name for name in names) == layers
+
+
+def test_a_stem_of_its_own_width_changes_the_first_stage_only_where_it_begins():
+    plain, thin = (ResNet(replace(NARROW, width=32, stem_width=width)).state_dict() for width in (0, 16))
+    differing = {name for name in thin if name not in plain or plain[name].shape != thin[name].shape}
+    assert thin["conv1.weight"].shape == (16, 3, 7, 7) and thin["layer1.0.conv1.weight"].shape == (32, 16, 3, 3)
+    assert {name.rsplit(".", 1)[0] for name in differing} == {
+        "conv1", "bn1", "layer1.0.conv1", "layer1.0.downsample.0", "layer1.0.downsample.1",
+    }  # fmt: skip
 
 
 def test_a_bottleneck_by_its_formula():

@@ -8,7 +8,7 @@ from pathlib import Path
 from maskrcnn.cli.arguments import whole_number
 from maskrcnn.demo import run_demo
 
-HELP = "train a text detector from nothing in three to four minutes, score it, and draw what it finds"
+HELP = "train a text detector from nothing in three minutes, score it, and draw what it finds"
 DETAILS = """
 What is left in the folder, replacing an earlier demo:
   report.html        all of it on one page: look here first

@@ -12,7 +12,15 @@ from torch import Tensor, nn
 from maskrcnn.config import BackboneConfig
 from maskrcnn.model.norms import make_norm
 
-BLOCKS = {"tiny": (1, 1, 1, 1), "18": (2, 2, 2, 2), "34": (3, 4, 6, 3), "50": (3, 4, 6, 3), "101": (3, 4, 23, 3)}
+BLOCKS = {
+    "tiny": (1, 1, 1, 1),
+    "14": (1, 2, 2, 1),
+    "18": (2, 2, 2, 2),
+    "34": (3, 4, 6, 3),
+    "50": (3, 4, 6, 3),
+    "101": (3, 4, 23, 3),
+}
+"""Blocks in each of the four stages."""
 
 
 class BasicBlock(nn.Module):
@@ -72,9 +80,9 @@ class ResNet(nn.Module):
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
         block = Bottleneck if config.depth in ("50", "101") else BasicBlock
-        self.conv1 = nn.Conv2d(3, config.width, 7, stride=2, padding=3, bias=False)
-        self.bn1 = make_norm(config.norm, config.width, config.norm_epsilon)
-        channels = config.width
+        channels = config.stem_width or config.width
+        self.conv1 = nn.Conv2d(3, channels, 7, stride=2, padding=3, bias=False)
+        self.bn1 = make_norm(config.norm, channels, config.norm_epsilon)
         self.channels = []
         for stage, count in enumerate(BLOCKS[config.depth]):
             width = config.width * 2**stage
