@@ -20,7 +20,7 @@ import torch
 
 from maskrcnn.training.loop import NonFiniteLoss
 
-COMMANDS = ("demo", "train", "evaluate", "predict", "score", "render", "check", "info")
+COMMANDS = ("demo", "train", "evaluate", "predict", "score", "render", "check", "bench", "info")
 
 MISTAKE = 2
 """Exit code after a mistake of the user's, or of a file's."""

@@ -1,0 +1,1 @@
+"""How fast the library is, always as a ratio to something else in the same process."""

@@ -1,0 +1,172 @@
+"""The custom ops beside those of the same meaning in other libraries: `python -m maskrcnn bench ops`.
+
+A peer that is not installed is left out; our own op in PyTorch, without the compiled kernel, is always there.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from maskrcnn import ops
+from maskrcnn.benchmarks.measure import median_seconds
+from maskrcnn.boxes import iou
+from maskrcnn.ops import fallback_matching
+
+ROUNDS = 7
+BOX_SIZES = (20.0, 200.0)
+"""Sides of random boxes, in pixels."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One op on one input: ours, and what it is measured against."""
+
+    name: str
+    peer_name: str
+    ours: Callable[[], object]
+    peer: Callable[[], object] | None
+    """None if the peer is not installed."""
+    bytes_moved: float
+    """The floor: what has to be read and written once."""
+    operations: float
+    """The floor: multiplications, additions and comparisons that the result is made of."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What was measured of a comparison."""
+
+    name: str
+    peer: str
+    milliseconds: float
+    peer_milliseconds: float | None
+    ratio: float | None
+    """How many times as long the peer takes."""
+    bytes_moved: float
+    operations: float
+
+
+def measure_ops(device: str, rounds: int = ROUNDS) -> Iterator[Figure]:
+    """Each comparison as soon as it is measured."""
+    for comparison in comparisons(device):
+        candidates = {"ours": comparison.ours}
+        if comparison.peer is not None:
+            candidates["peer"] = comparison.peer
+        seconds = median_seconds(candidates, device, rounds)
+        peer = seconds.get("peer")
+        yield Figure(
+            comparison.name,
+            comparison.peer_name,
+            1e3 * seconds["ours"],
+            None if peer is None else 1e3 * peer,
+            None if peer is None else peer / seconds["ours"],
+            comparison.bytes_moved,
+            comparison.operations,
+        )
+
+
+def comparisons(device: str) -> Iterator[Comparison]:
+    """What is compared, one after another, so that the inputs of only one exist at a time."""
+    yield from _roi_align(device)
+    for count in (5_000, 20_000):
+        yield _nms(device, count)
+    yield _match_boxes(device)
+
+
+def _roi_align(device: str) -> Iterator[Comparison]:
+    """1,000 RoIs, 7 x 7 bins of 2 x 2 samples, on one map of 256 channels: P2 of two pictures of 800 x 1088."""
+    torchvision_ops = _installed("torchvision.ops")
+    random = torch.Generator().manual_seed(0)
+    features = torch.randn(2, 256, 200, 272, generator=random).to(device)
+    rois = _boxes(2, 500, width=1088, height=800, generator=random).to(device)
+    # Each library has its maps in the memory layout that it is made for.
+    ours = features.to(memory_format=torch.channels_last).requires_grad_()
+    theirs = features.clone().requires_grad_()
+    numbers = torch.arange(2.0, device=device).repeat_interleave(500)[:, None]
+    theirs_rois = torch.cat((numbers, rois.flatten(0, 1)), dim=1)
+    gradient = torch.randn(1000, 256, 7, 7, generator=random).to(device)
+    our_gradient = gradient.to(memory_format=torch.channels_last).view(2, 500, 256, 7, 7)
+
+    def our_forward() -> Tensor:
+        return ops.pyramid_roi_align([ours], rois, output_size=7, strides=[4], sampling_ratio=2, aligned=True)
+
+    def their_forward() -> Tensor:
+        return torchvision_ops.roi_align(theirs, theirs_rois, 7, 0.25, 2, aligned=True)
+
+    outputs = 1000 * 256 * 49
+    samples = 4 * outputs
+    forward = {"bytes_moved": 4.0 * (features.numel() + outputs), "operations": 8.0 * samples}
+    peer = "torchvision roi_align"
+    yield Comparison(
+        "RoIAlign forward", peer, torch.no_grad()(our_forward),
+        torch.no_grad()(their_forward) if torchvision_ops else None, **forward,
+    )  # fmt: skip
+    yield Comparison(
+        "RoIAlign forward and backward", peer, lambda: our_forward().backward(our_gradient),
+        (lambda: their_forward().backward(gradient)) if torchvision_ops else None,
+        **{name: 2 * value for name, value in forward.items()},
+    )  # fmt: skip
+
+
+def _nms(device: str, count: int) -> Comparison:
+    """Random boxes in a picture of 1333 x 800, IoU 0.7."""
+    torchvision_ops = _installed("torchvision.ops")
+    random = torch.Generator().manual_seed(0)
+    boxes = _boxes(count, width=1333, height=800, generator=random).to(device)
+    scores = torch.rand(count, generator=random).to(device)
+    kept = int((ops.nms(boxes, scores, iou_threshold=0.7, max_keep=count) >= 0).sum())
+    return Comparison(
+        f"NMS of {count:,} boxes, of which {kept:,} survive",
+        "torchvision nms",
+        lambda: ops.nms(boxes, scores, iou_threshold=0.7, max_keep=count),
+        (lambda: torchvision_ops.nms(boxes, scores, 0.7)) if torchvision_ops else None,
+        bytes_moved=count * (5 * 4 + 8),
+        operations=12.0 * kept * kept / 2,  # each survivor must have been compared with all before it
+    )
+
+
+def _match_boxes(device: str) -> Comparison:
+    """The anchors of a picture of 800 x 1088, three a cell on five levels, against 50 ground truths."""
+    random = torch.Generator().manual_seed(0)
+    count, slots = 3 * (200 * 272 + 100 * 136 + 50 * 68 + 25 * 34 + 13 * 17), 50
+    arguments = (
+        _boxes(1, slots, width=1088, height=800, generator=random).to(device),
+        torch.ones(1, slots, dtype=torch.bool, device=device),
+        _boxes(1, count, width=1088, height=800, generator=random).to(device),
+        torch.ones(1, count, dtype=torch.bool, device=device),
+    )
+    detection = _installed("torchvision.models.detection._utils")
+    peer, peer_name = lambda: fallback_matching.match_boxes(*arguments, 0.3), "the same in PyTorch"
+    if detection is not None:
+        matcher = detection.Matcher(0.7, 0.3, allow_low_quality_matches=True)
+        peer, peer_name = lambda: matcher(iou(arguments[0][0], arguments[2][0])), "torchvision Matcher"
+    return Comparison(
+        f"matching {count:,} anchors with {slots} ground truths",
+        peer_name,
+        lambda: ops.match_boxes(*arguments, floor=0.3),
+        peer,
+        bytes_moved=count * (4 * 4 + 1 + 4 + 8 + 8),
+        operations=14.0 * count * slots,
+    )
+
+
+def _boxes(*shape: int, width: int, height: int, generator: torch.Generator) -> Tensor:
+    """(*shape, 4) random boxes with their centres in the picture."""
+    centre = torch.rand(*shape, 2, generator=generator) * torch.tensor([width, height])
+    low, high = BOX_SIZES
+    half = (low + (high - low) * torch.rand(*shape, 2, generator=generator)) / 2
+    return torch.cat((centre - half, centre + half), dim=-1)
+
+
+def _installed(module: str) -> ModuleType | None:
+    """A peer's module; a torchvision that does not fit this torch raises more than an ImportError."""
+    try:
+        return importlib.import_module(module)
+    except (ImportError, RuntimeError):
+        return None

@@ -1,0 +1,76 @@
+"""The benchmark command: that it measures what it says, in turns, and says what is missing. No times are asserted."""
+
+import json
+
+import pytest
+import torch
+
+from maskrcnn.benchmarks import ops as benchmark
+from maskrcnn.benchmarks.measure import copy_bandwidth, median_seconds
+from maskrcnn.cli import main
+
+
+def test_candidates_take_turns_and_the_first_round_does_not_count(monkeypatch):
+    """A clock that every call moves on: the first round takes 100 s a call, the others 1 s and 3 s."""
+    calls, clock = [], [0.0]
+
+    def candidate(name, seconds):
+        def run():
+            clock[0] += 100 if name not in calls else seconds
+            calls.append(name)
+
+        return run
+
+    monkeypatch.setattr("maskrcnn.benchmarks.measure.time.perf_counter", lambda: clock[0])
+    seconds = median_seconds({"a": candidate("a", 1.0), "b": candidate("b", 3.0)}, "cpu", rounds=3)
+    assert calls == ["a", "b"] * 4
+    assert seconds == {"a": 1.0, "b": 3.0}
+
+
+def test_a_copy_is_counted_in_both_directions(monkeypatch):
+    monkeypatch.setattr("maskrcnn.benchmarks.measure.median_seconds", lambda *arguments, **rounds: {"copy": 2.0})
+    assert copy_bandwidth("cpu") == 128 * 2**20
+
+
+@pytest.mark.slow
+def test_ours_and_the_peer_compute_the_same():
+    """Where a peer is installed; otherwise the PyTorch version stands in for some, and the rest has none."""
+    compared = 0
+    for comparison in benchmark.comparisons("cpu"):
+        assert comparison.bytes_moved > 0 and comparison.operations > 0
+        ours = comparison.ours()
+        if comparison.peer is not None:
+            compared += 1
+            peer = comparison.peer()
+            if isinstance(ours, torch.Tensor) and isinstance(peer, torch.Tensor) and ours.is_floating_point():
+                torch.testing.assert_close(ours.flatten(), peer.flatten(), rtol=1e-3, atol=1e-4)
+    assert compared >= 1
+
+
+@pytest.fixture
+def one_comparison(monkeypatch):
+    """A benchmark of a single op, once with and once without its peer."""
+
+    def comparisons(device):
+        for peer in (lambda: None, None):
+            yield benchmark.Comparison("an op", "another library", lambda: None, peer, 1e6, 1e6)
+
+    monkeypatch.setattr(benchmark, "comparisons", comparisons)
+
+
+def test_the_table_says_what_is_not_installed(one_comparison, capsys):
+    assert main(["bench", "ops", "--device", "cpu", "--rounds", "1"]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| an op")]
+    assert len(rows) == 2 and "another library, 0.0 ms" in rows[0] and "another library is not installed" in rows[1]
+
+
+def test_json_has_one_object_a_line(one_comparison, capsys):
+    assert main(["bench", "ops", "--device", "cpu", "--rounds", "1", "--json"]) == 0
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first["ratio"] > 0 and second["ratio"] is None and second["peer_milliseconds"] is None
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_cuda_is_refused(capsys):
+    assert main(["bench", "ops", "--device", "cuda"]) == 2
+    assert capsys.readouterr().err == "maskrcnn bench: --device cuda: this PyTorch sees no GPU\n"
