@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from maskrcnn.config import AnchorConfig, ImageConfig
-from maskrcnn.data.transforms import fitted_size
+from maskrcnn.data.loader import network_size
 from maskrcnn.model.anchors import cell_anchors
 from maskrcnn.model.resnet import ResNet
 
@@ -117,7 +117,7 @@ def measure_coverage(
 def network_boxes(boxes: np.ndarray, picture_sizes: np.ndarray, image: ImageConfig) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (N, 4) of pictures (N, 2) = (height, width) in pixels of the network's input, and its sizes (N, 2)."""
     distinct, which = np.unique(picture_sizes.reshape(-1, 2), axis=0, return_inverse=True)
-    fitted = [fitted_size(*size, image.short_side, image.long_side, image.rounding) for size in distinct.tolist()]
+    fitted = [network_size(*size, image) for size in distinct.tolist()]
     new = np.array(fitted, dtype=np.int64).reshape(-1, 2)
     scale = (new / distinct)[which.ravel()]
     padded = -(-new // image.size_divisor) * image.size_divisor

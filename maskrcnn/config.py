@@ -54,6 +54,9 @@ class ImageConfig(Section):
     short_side: Count = 800
     """A picture is scaled until its short side or its long side reaches its limit, whichever comes first."""
     long_side: Count = 1333
+    largest_enlargement: NotNegative = 0.0
+    """Small pictures are enlarged by no more than this factor, or objects in them become larger than any that the
+    network knows; 0: by as much as the sides ask for (torchvision, MMDetection)."""
     rounding: Literal["floor", "nearest"] = "nearest"
     """Of the scaled size: torchvision floors (640 x 480 becomes 1066 x 800), MMDetection rounds (1067 x 800)."""
     interpolation: Literal["antialias", "float", "bytes"] = "antialias"

@@ -81,6 +81,7 @@ TEXT_SMALL = Config(
     name="text_small",
     model=replace(
         SMALL,  # more of everything than the demo has, since a crop of a photograph holds four times its pixels
+        image=replace(SMALL.image, largest_enlargement=2.0),
         rpn=replace(SMALL.rpn, samples=256),
         box_head=replace(SMALL.box_head, samples=128),
     ),

@@ -15,7 +15,7 @@ LAYERS = (
     {"model"},
     {"data"},
     {"training", "evaluation"},
-    {"text", "visualize", "anchor_coverage", "check_data", "detector", "evaluate", "report"},
+    {"text", "visualize", "anchor_coverage", "check_data", "detector", "evaluate", "report", "benchmarks"},
     {"demo", "cli", "__main__"},
 )
 """Top-level modules and packages; each may import its own layer and those above it, but nothing in a circle."""

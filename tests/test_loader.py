@@ -82,6 +82,15 @@ def test_network_sizes(height, width, short, long, rounding, expected):
     assert network_size(height, width, image) == expected
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "largest", "expected"),
+    [(100, 200, 2.0, (200, 400)), (100, 200, 0.0, (800, 1600)), (720, 1280, 2.0, (900, 1600)), (3, 5, 1.5, (5, 8))],
+)
+def test_small_pictures_are_enlarged_by_no_more_than_the_largest_factor(height, width, largest, expected):
+    image = ImageConfig(short_side=1600, long_side=1600, largest_enlargement=largest)
+    assert network_size(height, width, image) == expected
+
+
 def scaled_row(row: list[int], width: int, interpolation: str) -> list[float]:
     """A picture one pixel high is scaled to a width; its red channel comes back."""
     pixels = np.repeat(np.array(row, np.uint8)[None, :, None], 3, axis=2)

@@ -6,6 +6,7 @@ it and whatever was made before. A resumed run asks for batch k and gets the one
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -80,9 +81,12 @@ def normalise(pixels: np.ndarray, image: ImageConfig) -> np.ndarray:
 def network_size(height: int, width: int, image: ImageConfig) -> tuple[int, int]:
     """Height and width of a picture scaled until its short or its long side reaches its limit (spec 2.7).
 
-    Pictures are enlarged as well; no side becomes less than one pixel.
+    Pictures are enlarged as well, by at most `image.largest_enlargement`; no side becomes less than one pixel.
     """
-    return fitted_size(height, width, image.short_side, image.long_side, image.rounding)
+    largest = image.largest_enlargement or math.inf
+    short_side = min(image.short_side, largest * min(height, width))
+    long_side = min(image.long_side, largest * max(height, width))
+    return fitted_size(height, width, short_side, long_side, image.rounding)
 
 
 def to_network_size(sample: Sample, image: ImageConfig) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:

@@ -40,7 +40,9 @@ def resize(sample: Sample, height: int, width: int) -> Sample:
     return replace(sample, image=np.array(resized), polygons=tuple(polygon * scale for polygon in sample.polygons))
 
 
-def fitted_size(height: int, width: int, short_side: int, long_side: int, rounding: str = "nearest") -> tuple[int, int]:
+def fitted_size(
+    height: int, width: int, short_side: float, long_side: float, rounding: str = "nearest"
+) -> tuple[int, int]:
     """New height and width of a picture scaled up or down until its short or its long side reaches its limit.
 
     `rounding`: "nearest" as MMDetection does (halves up), or "floor" as torchvision does; each side is at least 1.
