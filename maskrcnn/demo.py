@@ -20,7 +20,7 @@ from maskrcnn.evaluate import evaluate_texts
 from maskrcnn.evaluation.text_scores import TextScores
 from maskrcnn.files import write_json
 from maskrcnn.model.mask_rcnn import MaskRCNN
-from maskrcnn.model.paste import paste_masks
+from maskrcnn.ops import paste_masks
 from maskrcnn.recipes import recipe
 from maskrcnn.report import Number, Picture, score_numbers, write_report
 from maskrcnn.training.checkpoint import load_weights, save_weights
@@ -99,7 +99,13 @@ def draw_sheet(detector: Detector, samples: Samples, count: int) -> Image.Image:
         found = detector(sample.image)
         height, width = found.image.shape[:2]
         shown = found.detections.scores[0] >= detector.config.text.score_threshold
-        masks = paste_masks(found.detections.masks[0][shown], found.detections.boxes[0][shown], height, width)
+        masks = paste_masks(
+            found.detections.masks[0][shown],
+            found.detections.boxes[0][shown],
+            height=height,
+            width=width,
+            convention=detector.config.model.mask_head.paste,
+        )
         # Outlines and masks are not one to one (an outline may have been suppressed), so all masks are tinted as one.
         tint = np.zeros((len(found.texts), height, width), bool)
         tint[:1] = masks.any(dim=0).numpy()

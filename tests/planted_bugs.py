@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
 
+from maskrcnn.ops import fallback_pasting
+
 
 @dataclass(frozen=True)
 class PlantedBug:
@@ -63,7 +65,8 @@ def planted(bug: PlantedBug) -> Iterator[None]:
 BOXES, MATCHING, LOSSES = "maskrcnn.boxes", "maskrcnn.targets.matching", "maskrcnn.targets.losses"
 MASK_TARGETS, MATCH_BOXES = "maskrcnn.ops.fallback_masks", "maskrcnn.ops.fallback_matching"
 SLOTS, ANCHORS = "maskrcnn.slots", "maskrcnn.model.anchors"
-PROPOSALS, DETECTIONS, PASTE = "maskrcnn.model.rpn:RPN.propose", "maskrcnn.model.detections", "maskrcnn.model.paste"
+PROPOSALS, DETECTIONS = "maskrcnn.model.rpn:RPN.propose", "maskrcnn.model.detections"
+PASTE = "maskrcnn.ops.fallback_pasting"
 
 BUGS = (
     # Boxes.
@@ -527,38 +530,48 @@ BUGS = (
     # Pasting.
     PlantedBug(
         "corners of pixels for their middles",
-        f"{PASTE}:_look_up",
-        "dtype=start.dtype) + 0.5",
-        "dtype=start.dtype)",
-        "test_paste:test_a_box_of_whole_pixels_as_large_as_its_mask_is_a_copy",
+        f"{PASTE}:_cell_positions",
+        "(pixels + 0.5 - low)",
+        "(pixels - low)",
+        "test_paste_masks:test_a_box_of_whole_pixels_as_large_as_its_mask_is_a_copy",
     ),
     PlantedBug(
         "> for >= at half a probability",
         f"{PASTE}:paste_masks",
-        "pasted >= 0.5",
-        "pasted > 0.5",
-        "test_paste:test_binarising_from_a_half_on_or_above_a_half",
+        "probabilities >= 0.5",
+        "probabilities > 0.5",
+        "test_paste_masks:test_binarising_from_a_half_on_or_above_a_half",
+        {"implementation": fallback_pasting.paste_masks},
     ),
     PlantedBug(
         "a last pixel that does not count",
-        f"{PASTE}:_resize",
-        "(end - start + 1)",
-        "(end - start)",
-        "test_paste:test_padded_resize_by_hand",
+        f"{PASTE}:_cell_positions",
+        "(centre + half).trunc() + 1",
+        "(centre + half).trunc()",
+        "test_paste_masks:test_padded_resize_by_hand",
     ),
     PlantedBug(
         "corners rounded where torchvision truncates",
-        f"{PASTE}:paste_mask",
-        ".long()",
-        ".round().long()",
-        "test_paste:test_corners_are_truncated_and_not_rounded",
+        f"{PASTE}:_cell_positions",
+        "(centre - half).trunc(), (centre + half).trunc()",
+        "(centre - half).round(), (centre + half).round()",
+        "test_paste_masks:test_corners_are_truncated_and_not_rounded",
     ),
     PlantedBug(
         "a transposed mask",
         f"{PASTE}:paste_mask",
-        "@ mask @",
-        "@ mask.mT @",
-        "test_paste:test_x_and_y_are_not_swapped",
+        "F.pad(mask,",
+        "F.pad(mask.mT,",
+        "test_paste_masks:test_x_and_y_are_not_swapped",
+        {"implementation": fallback_pasting.paste_masks, "padded_resize": False},
+    ),
+    PlantedBug(
+        "a box of no width that is divided by",
+        f"{PASTE}:_cell_positions",
+        "inside = (extent > 0) & ",
+        "inside = ",
+        "test_paste_masks:test_swapped_corners_paste_nothing",
+        {"implementation": fallback_pasting.paste_masks, "padded_resize": False},
     ),
     # Data and scores.
     PlantedBug(

@@ -14,7 +14,7 @@ from maskrcnn.config import (
     ModelConfig,
 )
 from maskrcnn.model.mask_rcnn import MaskRCNN
-from maskrcnn.model.paste import paste_masks
+from maskrcnn.ops import paste_masks
 from maskrcnn.structures import Detections
 from maskrcnn.targets.losses import total_loss
 
@@ -281,6 +281,12 @@ def test_one_picture_is_learned_by_heart(conventions):
         best = int((found.scores[0] * (found.labels[0] == label)).argmax())
         assert found.scores[0, best] > 0.5
         assert box_functions.iou(found.boxes[0, best, None], batch.targets.boxes[0, slot, None]) > 0.8
-        mask = paste_masks(found.masks[0, best, None], found.boxes[0, best, None], 64, 96, config.mask_head.paste)[0]
+        mask = paste_masks(
+            found.masks[0, best, None],
+            found.boxes[0, best, None],
+            height=64,
+            width=96,
+            convention=config.mask_head.paste,
+        )[0]
         expected = batch.targets.full_masks(64, 96)[0, slot]
         assert (mask & expected).sum() / (mask | expected).sum() > 0.75

@@ -1,7 +1,8 @@
-"""The custom ops: matching boxes, non-maximum suppression, RoIAlign over a pyramid, and cropping masks to RoIs.
+"""The custom ops: matching boxes, non-maximum suppression, RoIAlign over a pyramid and what came before it, cropping
+masks to RoIs, and pasting them into pictures.
 
-Each exists as a loop to read (`maskrcnn/reference/`), as vectorised PyTorch (`fallback.py`, `fallback_masks.py`,
-`fallback_matching.py`) and as C++ (`csrc/`).
+Each exists as a loop to read (`maskrcnn/reference/`), as vectorised PyTorch (`fallback.py`, `fallback_*.py`) and as
+C++ (`csrc/`).
 The functions here check what they are given and call the fastest one there is, through PyTorch's dispatcher.
 """
 
@@ -15,8 +16,10 @@ import torch
 from torch import Tensor
 
 from maskrcnn.ops import register
+from maskrcnn.ops.checks import kind_of, require_dtype, require_floating_point, require_same_device, shape_of
+from maskrcnn.ops.pasting import paste_masks
 
-__all__ = ["build_information", "crop_masks", "match_boxes", "nms", "pyramid_roi_align"]
+__all__ = ["build_information", "crop_masks", "match_boxes", "nms", "paste_masks", "pyramid_roi_align"]
 
 
 def nms(boxes: Tensor, scores: Tensor, groups: Tensor | None = None, *, iou_threshold: float, max_keep: int) -> Tensor:
@@ -43,18 +46,18 @@ def nms(boxes: Tensor, scores: Tensor, groups: Tensor | None = None, *, iou_thre
         TypeError: an argument of the wrong type or dtype.
         ValueError: sizes or devices that do not fit together, or a threshold or `max_keep` out of range.
     """
-    _require_floating_point("nms", boxes=boxes, scores=scores)
+    require_floating_point("nms", boxes=boxes, scores=scores)
     if boxes.dim() < 2 or boxes.shape[-1] != 4:
-        raise ValueError(f"nms: boxes must be (..., N, 4), found {_shape(boxes)}")
+        raise ValueError(f"nms: boxes must be (..., N, 4), found {shape_of(boxes)}")
     if scores.shape != boxes.shape[:-1]:
-        raise ValueError(f"nms: scores must be {_shape(boxes[..., 0])} like the boxes, found {_shape(scores)}")
-    _require_same_device("nms", boxes=boxes, scores=scores)
+        raise ValueError(f"nms: scores must be {shape_of(boxes[..., 0])} like the boxes, found {shape_of(scores)}")
+    require_same_device("nms", boxes=boxes, scores=scores)
     if groups is not None:
         if not isinstance(groups, Tensor) or groups.dtype != torch.int64:
-            raise TypeError(f"nms: groups must be an int64 tensor, found {_kind(groups)}")
+            raise TypeError(f"nms: groups must be an int64 tensor, found {kind_of(groups)}")
         if groups.shape != scores.shape:
-            raise ValueError(f"nms: groups must be {_shape(scores)} like the scores, found {_shape(groups)}")
-        _require_same_device("nms", boxes=boxes, groups=groups)
+            raise ValueError(f"nms: groups must be {shape_of(scores)} like the scores, found {shape_of(groups)}")
+        require_same_device("nms", boxes=boxes, groups=groups)
     if not 0 <= iou_threshold <= 1:
         raise ValueError(f"nms: iou_threshold must be in [0, 1], found {iou_threshold}")
     if max_keep < 0:
@@ -123,24 +126,24 @@ def pyramid_roi_align(
     if not features:
         raise ValueError("pyramid_roi_align: needs at least one feature level")
     named_features = {f"features[{index}]": level for index, level in enumerate(features)}
-    _require_floating_point("pyramid_roi_align", rois=rois, **named_features)
+    require_floating_point("pyramid_roi_align", rois=rois, **named_features)
     if rois.dim() != 3 or rois.shape[-1] != 4:
-        raise ValueError(f"pyramid_roi_align: rois must be (B, R, 4), found {_shape(rois)}")
+        raise ValueError(f"pyramid_roi_align: rois must be (B, R, 4), found {shape_of(rois)}")
     for index, level in enumerate(features):
         if level.dim() != 4 or level.shape[2] == 0 or level.shape[3] == 0:
             raise ValueError(
-                f"pyramid_roi_align: features[{index}] must be (B, C, H, W) with pixels, found {_shape(level)}"
+                f"pyramid_roi_align: features[{index}] must be (B, C, H, W) with pixels, found {shape_of(level)}"
             )
         if level.shape[0] != rois.shape[0] or level.shape[1] != features[0].shape[1]:
             raise ValueError(
                 f"pyramid_roi_align: features[{index}] must have {rois.shape[0]} images like the rois and "
-                f"{features[0].shape[1]} channels like features[0], found {_shape(level)}"
+                f"{features[0].shape[1]} channels like features[0], found {shape_of(level)}"
             )
         if level.dtype != features[0].dtype:
             raise TypeError(
                 f"pyramid_roi_align: features[{index}] is {level.dtype} but features[0] is {features[0].dtype}"
             )
-        _require_same_device("pyramid_roi_align", rois=rois, **{f"features[{index}]": level})
+        require_same_device("pyramid_roi_align", rois=rois, **{f"features[{index}]": level})
     if len(strides) != len(features):
         raise ValueError(f"pyramid_roi_align: {len(features)} feature levels but {len(strides)} strides")
     if not all(stride > 0 for stride in strides) or not finest_size > 0:
@@ -203,24 +206,24 @@ def crop_masks(
         ValueError: sizes or devices that do not fit together, a `size` below 1, or an unknown convention.
     """
     index_tensors = {"offsets": offsets, "bitmap_boxes": bitmap_boxes, "image_sizes": image_sizes}
-    _require_floating_point("crop_masks", rois=rois)
-    _require_dtype("crop_masks", torch.uint8, bitmaps=bitmaps)
-    _require_dtype("crop_masks", torch.int64, **index_tensors)
+    require_floating_point("crop_masks", rois=rois)
+    require_dtype("crop_masks", torch.uint8, bitmaps=bitmaps)
+    require_dtype("crop_masks", torch.int64, **index_tensors)
     if convention not in ("binary", "soft"):
         raise ValueError(f'crop_masks: convention must be "binary" or "soft", found {convention!r}')
     if size < 1:
         raise ValueError(f"crop_masks: size must be at least 1, found {size}")
     if bitmaps.dim() != 1:
-        raise ValueError(f"crop_masks: bitmaps must be (M,), found {_shape(bitmaps)}")
+        raise ValueError(f"crop_masks: bitmaps must be (M,), found {shape_of(bitmaps)}")
     for name, tensor in {"bitmaps": bitmaps, **index_tensors}.items():
-        _require_same_device("crop_masks", rois=rois, **{name: tensor})
+        require_same_device("crop_masks", rois=rois, **{name: tensor})
     if rois.dim() < 2 or rois.shape[-1] != 4:
-        raise ValueError(f"crop_masks: rois must be (..., N, 4), found {_shape(rois)}")
+        raise ValueError(f"crop_masks: rois must be (..., N, 4), found {shape_of(rois)}")
     leading, count = rois.shape[:-2], rois.shape[-2]
     expected = {"offsets": (*leading, count), "bitmap_boxes": (*leading, count, 4), "image_sizes": (*leading, 2)}
     for name, tensor in index_tensors.items():
-        if _shape(tensor) != expected[name]:
-            raise ValueError(f"crop_masks: {name} must be {expected[name]} like the rois, found {_shape(tensor)}")
+        if shape_of(tensor) != expected[name]:
+            raise ValueError(f"crop_masks: {name} must be {expected[name]} like the rois, found {shape_of(tensor)}")
     batch = math.prod(leading)
     dtype = torch.promote_types(rois.dtype, torch.float32)
     targets = torch.ops.maskrcnn.crop_masks(
@@ -259,11 +262,11 @@ def match_boxes(
         TypeError: an argument of the wrong type or dtype.
         ValueError: sizes or devices that do not fit together, or a `floor` out of range.
     """
-    _require_floating_point("match_boxes", ground_truths=ground_truths, boxes=boxes)
-    _require_dtype("match_boxes", torch.bool, ground_truths_valid=ground_truths_valid, boxes_valid=boxes_valid)
+    require_floating_point("match_boxes", ground_truths=ground_truths, boxes=boxes)
+    require_dtype("match_boxes", torch.bool, ground_truths_valid=ground_truths_valid, boxes_valid=boxes_valid)
     for name, corners in (("ground_truths", ground_truths), ("boxes", boxes)):
         if corners.dim() < 2 or corners.shape[-1] != 4:
-            raise ValueError(f"match_boxes: {name} must be (..., N, 4), found {_shape(corners)}")
+            raise ValueError(f"match_boxes: {name} must be (..., N, 4), found {shape_of(corners)}")
     leading, count, slots = boxes.shape[:-2], boxes.shape[-2], ground_truths.shape[-2]
     for name, tensor, expected in (
         ("ground_truths", ground_truths, (*leading, slots, 4)),
@@ -271,8 +274,8 @@ def match_boxes(
         ("boxes_valid", boxes_valid, (*leading, count)),
     ):
         if tensor.shape != expected:
-            raise ValueError(f"match_boxes: {name} must be {tuple(expected)} to fit the rest, found {_shape(tensor)}")
-        _require_same_device("match_boxes", boxes=boxes, **{name: tensor})
+            raise ValueError(f"match_boxes: {name} must be {tuple(expected)} to fit the rest, found {shape_of(tensor)}")
+        require_same_device("match_boxes", boxes=boxes, **{name: tensor})
     if not 0 <= floor <= 1:
         raise ValueError(f"match_boxes: floor must be in [0, 1], found {floor}")
 
@@ -312,29 +315,3 @@ def build_information() -> dict[str, Any]:
         for name in register.SCHEMAS
     }
     return information
-
-
-def _kind(value: object) -> str:
-    return f"a tensor of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
-
-
-def _shape(tensor: Tensor) -> tuple[int, ...]:
-    return tuple(tensor.shape)
-
-
-def _require_floating_point(op: str, **tensors: Tensor) -> None:
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-            raise TypeError(f"{op}: {name} must be a tensor of floating-point numbers, found {_kind(tensor)}")
-
-
-def _require_dtype(op: str, dtype: torch.dtype, **tensors: Tensor) -> None:
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, Tensor) or tensor.dtype != dtype:
-            raise TypeError(f"{op}: {name} must be a tensor of {dtype}, found {_kind(tensor)}")
-
-
-def _require_same_device(op: str, **tensors: Tensor) -> None:
-    (name, tensor), (other_name, other) = tensors.items()
-    if tensor.device != other.device:
-        raise ValueError(f"{op}: {name} are on {tensor.device} but {other_name} on {other.device}")

@@ -1,8 +1,8 @@
 """Tells PyTorch's dispatcher about the custom ops: schemas, shapes, gradients, and which kernel runs where.
 
 One call of `torch.ops.maskrcnn.nms` ends in the compiled kernel of the tensors' device if there is one
-(`STABLE_TORCH_LIBRARY_IMPL` in `csrc/`), otherwise in the PyTorch version in `fallback.py`, `fallback_masks.py` or
-`fallback_matching.py`. The environment variable `MASKRCNN_OPS=python` leaves the compiled kernels out.
+(`STABLE_TORCH_LIBRARY_IMPL` in `csrc/`), otherwise in the PyTorch version in `fallback.py` or `fallback_*.py`. The
+environment variable `MASKRCNN_OPS=python` leaves the compiled kernels out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maskrcnn.ops import fallback, fallback_masks, fallback_matching
+from maskrcnn.ops import fallback, fallback_masks, fallback_matching, fallback_pasting
 
 SCHEMAS = {
     "nms": "(Tensor boxes, Tensor scores, Tensor? groups, float iou_threshold, int max_keep) -> Tensor",
@@ -39,6 +39,7 @@ SCHEMAS = {
         "(Tensor ground_truths, Tensor ground_truths_valid, Tensor boxes, Tensor boxes_valid, float floor) "
         "-> (Tensor, Tensor, Tensor)"
     ),
+    "paste_masks": "(Tensor masks, Tensor boxes, SymInt height, SymInt width, bool padded_resize) -> Tensor",
 }
 _FALLBACKS = {
     "nms": fallback.nms,
@@ -46,6 +47,7 @@ _FALLBACKS = {
     "pyramid_roi_align_backward": fallback.pyramid_roi_align_backward,
     "crop_masks": fallback_masks.crop_masks,
     "match_boxes": fallback_matching.match_boxes,
+    "paste_masks": fallback_pasting.paste_masks,
 }
 
 
@@ -125,6 +127,11 @@ def _match_shapes(
     return boxes.new_empty(shape), *(boxes.new_empty(shape, dtype=torch.int64) for _ in range(2))
 
 
+@torch.library.register_fake("maskrcnn::paste_masks", lib=_library)
+def _picture_shape(masks: Tensor, boxes: Tensor, height: int, width: int, padded_resize: bool) -> Tensor:
+    return masks.new_empty((len(masks), height, width), dtype=torch.bool)
+
+
 def _remember_sizes(ctx: Any, inputs: tuple, output: Tensor) -> None:
     features, rois, *settings = inputs
     ctx.save_for_backward(rois)
@@ -145,7 +152,7 @@ torch.library.register_autograd(
 
 # RoIAlign runs in whatever dtype autocast gave the features; comparing boxes takes more digits than bfloat16 has.
 for _device_type in ("cpu", "cuda"):
-    for _name in ("nms", "crop_masks", "match_boxes"):
+    for _name in ("nms", "crop_masks", "match_boxes", "paste_masks"):
         torch.library.register_autocast(f"maskrcnn::{_name}", _device_type, torch.float32, lib=_library)
 
 

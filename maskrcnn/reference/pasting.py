@@ -1,4 +1,4 @@
-"""Pasting one mask, pixel by pixel (paper section 3.1, "Inference"): what `maskrcnn.model.paste` does with matrices."""
+"""Pasting masks, pixel by pixel (paper section 3.1, "Inference"); `maskrcnn.ops.paste_masks` does it for a batch."""
 
 from __future__ import annotations
 
@@ -8,9 +8,20 @@ import torch
 from torch import Tensor
 
 
-def paste_mask(mask: Tensor, box: Tensor, height: int, width: int, convention: str = "pixel_centres") -> Tensor:
+def paste_masks(masks: Tensor, boxes: Tensor, *, height: int, width: int, convention: str) -> Tensor:
+    """Masks (N, H, W) bool of one picture from probabilities masks (N, m, m) over boxes (N, 4)."""
+    pictures = torch.zeros(len(masks), height, width, dtype=torch.bool)
+    for index, (mask, box) in enumerate(zip(masks, boxes, strict=True)):
+        probabilities = paste_mask(mask, box, height, width, convention)
+        pictures[index] = probabilities > 0.5 if convention == "padded_resize" else probabilities >= 0.5
+    return pictures
+
+
+def paste_mask(mask: Tensor, box: Tensor, height: int, width: int, convention: str) -> Tensor:
     """Probabilities (height, width) of one picture from mask (m, m) over box (4,), 0 outside the box."""
     picture = mask.new_zeros(height, width)
+    if not box.isfinite().all():
+        return picture
     if convention == "padded_resize":
         cells = len(mask) + 2
         mask, (x1, y1, x2, y2) = torch.nn.functional.pad(mask, (1, 1, 1, 1)), _grow(box, cells / (cells - 2))

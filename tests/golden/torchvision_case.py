@@ -21,8 +21,8 @@ import torch
 from maskrcnn import boxes as box_functions
 from maskrcnn.config import AnchorConfig, BackboneConfig, BoxHeadConfig, MaskHeadConfig, ModelConfig, RPNConfig
 from maskrcnn.model.mask_rcnn import MaskRCNN
-from maskrcnn.model.paste import paste_mask
 from maskrcnn.model.roi_heads import TrainingRoIs
+from maskrcnn.ops.fallback_pasting import paste_mask
 from maskrcnn.slots import gather_rows
 from maskrcnn.structures import Batch, Targets
 from maskrcnn.targets.mask_targets import Bitmaps, crop_masks
@@ -234,9 +234,10 @@ def _detection_stages(model: MaskRCNN, batch: Batch) -> dict[str, torch.Tensor]:
         "detection_valid": found.valid,
         "detection_masks": found.masks[:, :4],
     }
+    padded_resize = model.config.mask_head.paste == "padded_resize"
     for image, (height, width) in enumerate(ORIGINAL_SIZES):
         pasted = [
-            paste_mask(found.masks[image, slot], found.boxes[image, slot], height, width, model.config.mask_head.paste)
+            paste_mask(found.masks[image, slot], found.boxes[image, slot], height, width, padded_resize)
             for slot in range(3)
         ]
         stages[f"pasted_{image}"] = torch.stack(pasted)[:, ::3, ::3]

@@ -1,0 +1,37 @@
+"""What every op asks of its arguments, and how it names what it found instead."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def kind_of(value: object) -> str:
+    """What a value is, in words for a message."""
+    return f"a tensor of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def shape_of(tensor: Tensor) -> tuple[int, ...]:
+    """A shape that prints as (2, 4)."""
+    return tuple(tensor.shape)
+
+
+def require_floating_point(op: str, **tensors: Tensor) -> None:
+    """Raises TypeError for the first argument that is no tensor of floating-point numbers."""
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+            raise TypeError(f"{op}: {name} must be a tensor of floating-point numbers, found {kind_of(tensor)}")
+
+
+def require_dtype(op: str, dtype: torch.dtype, **tensors: Tensor) -> None:
+    """Raises TypeError for the first argument that is no tensor of this dtype."""
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor) or tensor.dtype != dtype:
+            raise TypeError(f"{op}: {name} must be a tensor of {dtype}, found {kind_of(tensor)}")
+
+
+def require_same_device(op: str, **tensors: Tensor) -> None:
+    """Raises ValueError if two arguments are on different devices."""
+    (name, tensor), (other_name, other) = tensors.items()
+    if tensor.device != other.device:
+        raise ValueError(f"{op}: {name} are on {tensor.device} but {other_name} on {other.device}")
