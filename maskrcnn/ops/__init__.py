@@ -18,8 +18,18 @@ from torch import Tensor
 from maskrcnn.ops import register
 from maskrcnn.ops.checks import kind_of, require_dtype, require_floating_point, require_same_device, shape_of
 from maskrcnn.ops.pasting import paste_masks
+from maskrcnn.ops.roi_pooling import roi_pool, roi_warp
 
-__all__ = ["build_information", "crop_masks", "match_boxes", "nms", "paste_masks", "pyramid_roi_align"]
+__all__ = [
+    "build_information",
+    "crop_masks",
+    "match_boxes",
+    "nms",
+    "paste_masks",
+    "pyramid_roi_align",
+    "roi_pool",
+    "roi_warp",
+]
 
 
 def nms(boxes: Tensor, scores: Tensor, groups: Tensor | None = None, *, iou_threshold: float, max_keep: int) -> Tensor:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maskrcnn.ops import fallback, fallback_masks, fallback_matching, fallback_pasting
+from maskrcnn.ops import fallback, fallback_masks, fallback_matching, fallback_pasting, fallback_pooling
 
 SCHEMAS = {
     "nms": "(Tensor boxes, Tensor scores, Tensor? groups, float iou_threshold, int max_keep) -> Tensor",
@@ -40,6 +40,13 @@ SCHEMAS = {
         "-> (Tensor, Tensor, Tensor)"
     ),
     "paste_masks": "(Tensor masks, Tensor boxes, SymInt height, SymInt width, bool padded_resize) -> Tensor",
+    # Beside the maxima comes where they were found, for the gradient, which comes in the dtype it was summed in.
+    "roi_pool": (
+        "(Tensor feature, Tensor rois, int output_size, float stride, bool channels_last) -> (Tensor, Tensor)"
+    ),
+    "roi_pool_backward": (
+        "(Tensor gradient, Tensor argmax, SymInt height, SymInt width, bool channels_last) -> Tensor"
+    ),
 }
 _FALLBACKS = {
     "nms": fallback.nms,
@@ -48,6 +55,8 @@ _FALLBACKS = {
     "crop_masks": fallback_masks.crop_masks,
     "match_boxes": fallback_matching.match_boxes,
     "paste_masks": fallback_pasting.paste_masks,
+    "roi_pool": fallback_pooling.roi_pool,
+    "roi_pool_backward": fallback_pooling.roi_pool_backward,
 }
 
 
@@ -132,6 +141,23 @@ def _picture_shape(masks: Tensor, boxes: Tensor, height: int, width: int, padded
     return masks.new_empty((len(masks), height, width), dtype=torch.bool)
 
 
+@torch.library.register_fake("maskrcnn::roi_pool", lib=_library)
+def _maxima_shapes(
+    feature: Tensor, rois: Tensor, output_size: int, stride: float, channels_last: bool
+) -> tuple[Tensor, Tensor]:
+    pooled = _pooled_shape([feature], rois, output_size, [stride], 0, True, 1.0, channels_last)
+    return pooled, torch.empty_like(pooled, dtype=torch.int32)
+
+
+@torch.library.register_fake("maskrcnn::roi_pool_backward", lib=_library)
+def _maxima_gradient_shape(gradient: Tensor, argmax: Tensor, height: int, width: int, channels_last: bool) -> Tensor:
+    total = gradient.new_empty(
+        (gradient.shape[0], gradient.shape[2], height, width),
+        dtype=torch.promote_types(gradient.dtype, torch.float32),
+    )
+    return total.contiguous(memory_format=torch.channels_last) if channels_last else total
+
+
 def _remember_sizes(ctx: Any, inputs: tuple, output: Tensor) -> None:
     features, rois, *settings = inputs
     ctx.save_for_backward(rois)
@@ -150,7 +176,24 @@ torch.library.register_autograd(
     "maskrcnn::pyramid_roi_align", _pyramid_roi_align_gradient, setup_context=_remember_sizes, lib=_library
 )
 
-# RoIAlign runs in whatever dtype autocast gave the features; comparing boxes takes more digits than bfloat16 has.
+
+def _remember_argmax(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+    feature, *_, ctx.channels_last = inputs
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(output[1])
+    ctx.height, ctx.width, ctx.dtype = feature.shape[2], feature.shape[3], feature.dtype
+
+
+def _roi_pool_gradient(ctx: Any, gradient: Tensor, _: Tensor) -> tuple:
+    (argmax,) = ctx.saved_tensors
+    total = torch.ops.maskrcnn.roi_pool_backward(gradient, argmax, ctx.height, ctx.width, ctx.channels_last)
+    return total.to(ctx.dtype), None, None, None, None
+
+
+torch.library.register_autograd("maskrcnn::roi_pool", _roi_pool_gradient, setup_context=_remember_argmax, lib=_library)
+
+# RoIAlign and RoIPool run in whatever dtype autocast gave the features; comparing boxes takes more digits than bfloat16
+# has.
 for _device_type in ("cpu", "cuda"):
     for _name in ("nms", "crop_masks", "match_boxes", "paste_masks"):
         torch.library.register_autocast(f"maskrcnn::{_name}", _device_type, torch.float32, lib=_library)
