@@ -12,10 +12,10 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FunctionType
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
-from maskrcnn.ops import fallback_pasting
+from maskrcnn.ops import fallback_pasting, fallback_pooling
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ BOXES, MATCHING, LOSSES = "maskrcnn.boxes", "maskrcnn.targets.matching", "maskrc
 MASK_TARGETS, MATCH_BOXES = "maskrcnn.ops.fallback_masks", "maskrcnn.ops.fallback_matching"
 SLOTS, ANCHORS = "maskrcnn.slots", "maskrcnn.model.anchors"
 PROPOSALS, DETECTIONS = "maskrcnn.model.rpn:RPN.propose", "maskrcnn.model.detections"
-PASTE = "maskrcnn.ops.fallback_pasting"
+PASTE, POOL = "maskrcnn.ops.fallback_pasting", "maskrcnn.ops.fallback_pooling"
+POOL_IN_PYTORCH = SimpleNamespace(pool=fallback_pooling.roi_pool, spread=fallback_pooling.roi_pool_backward)
 
 BUGS = (
     # Boxes.
@@ -572,6 +573,47 @@ BUGS = (
         "inside = ",
         "test_paste_masks:test_swapped_corners_paste_nothing",
         {"implementation": fallback_pasting.paste_masks, "padded_resize": False},
+    ),
+    # What came before RoIAlign.
+    PlantedBug(
+        "halves rounded to even numbers",
+        f"{POOL}:_round",
+        "return whole + torch.where((value - whole).abs() >= 0.5, value.sign(), 0)",
+        "return value.round()",
+        "test_roi_pool:test_halves_are_rounded_away_from_zero",
+        {"implementation": POOL_IN_PYTORCH},
+    ),
+    PlantedBug(
+        "the last pixel of an RoI left out",
+        f"{POOL}:_pixels_of_bins",
+        "- start + 1\n",
+        "- start\n",
+        "test_roi_pool:test_corners_are_divided_by_the_stride_and_rounded",
+        {"implementation": POOL_IN_PYTORCH, "x1": 4.0, "x2": 10.0, "expected": [1, 3]},
+    ),
+    PlantedBug(
+        "bins that end in the pixel before",
+        f"{POOL}:_pixels_of_bins",
+        ".ceil()",
+        ".floor()",
+        "test_roi_pool:test_agrees_with_the_loop",
+        {"implementation": POOL_IN_PYTORCH, "size": 7, "stride": 3.7, "layout": "channels_first"},
+    ),
+    PlantedBug(
+        "the gradient of an empty bin given to the first pixel",
+        f"{POOL}:roi_pool_backward",
+        "values.masked_fill(pixels < 0, 0)",
+        "values",
+        "test_roi_pool:test_an_argmax_outside_the_feature_is_ignored",
+        {"implementation": POOL_IN_PYTORCH},
+    ),
+    PlantedBug(
+        "RoIWarp without the last pixel",
+        "maskrcnn.ops.roi_pooling:roi_warp",
+        "torch.cat((first, last + 1), dim=-1)",
+        "torch.cat((first, last), dim=-1)",
+        "test_roi_warp:test_as_many_bins_as_pixels_with_one_sample_each_are_a_copy",
+        {"mode": "average"},
     ),
     # Data and scores.
     PlantedBug(
