@@ -61,7 +61,7 @@ def describe_extension(with_cuda: bool) -> CppExtension:
     else:
         # No a * b + c in one rounding, so that every processor and every implementation computes the same bits.
         flags = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
-    sources = [ROOT / "csrc" / "build_information.cpp", *ROOT.glob("csrc/*/cpu.cpp")]
+    sources = [ROOT / "csrc" / "build_information.cpp", *ROOT.glob("csrc/*/cpu.cpp"), *ROOT.glob("csrc/*/binding.cpp")]
     macros: list[tuple[str, str | None]] = [("MASKRCNN_BUILD_FLAGS", f'"{" ".join(flags)}"')]
     compile_flags = {"cxx": [*flags, TARGET_VERSION]}
     extension = CppExtension(EXTENSION, [], include_dirs=pybind11_include(), depends=relative(ROOT.glob("csrc/**/*.h")))

@@ -1,5 +1,6 @@
 // The Python module `maskrcnn._C`. Importing it registers the compiled ops (the static initialisers behind
-// STABLE_TORCH_LIBRARY_IMPL); what it offers to Python itself is only how it was built.
+// STABLE_TORCH_LIBRARY_IMPL); what it offers to Python itself is how it was built, and run-length codes, which are no
+// tensors.
 
 #include <pybind11/pybind11.h>
 
@@ -28,7 +29,10 @@ static pybind11::dict build_information() {
   return result;
 }
 
+void bind_run_length(pybind11::module_ module);  // run_length/binding.cpp
+
 PYBIND11_MODULE(_C, module) {
   module.doc() = "Compiled ops of maskrcnn, reached through torch.ops.maskrcnn once this module is imported.";
   module.def("build_information", &build_information, "Compiler, flags, and whether the CUDA kernels are in.");
+  bind_run_length(module.def_submodule("run_length"));
 }
