@@ -65,6 +65,7 @@ def planted(bug: PlantedBug) -> Iterator[None]:
 BOXES, MATCHING, LOSSES = "maskrcnn.boxes", "maskrcnn.targets.matching", "maskrcnn.targets.losses"
 MASK_TARGETS, MATCH_BOXES = "maskrcnn.ops.fallback_masks", "maskrcnn.ops.fallback_matching"
 SLOTS, ANCHORS = "maskrcnn.slots", "maskrcnn.model.anchors"
+RUN_LENGTH = "maskrcnn.ops.fallback_run_length"
 PROPOSALS, DETECTIONS = "maskrcnn.model.rpn:RPN.propose", "maskrcnn.model.detections"
 PASTE, POOL = "maskrcnn.ops.fallback_pasting", "maskrcnn.ops.fallback_pooling"
 POOL_IN_PYTORCH = SimpleNamespace(pool=fallback_pooling.roi_pool, spread=fallback_pooling.roi_pool_backward)
@@ -636,5 +637,41 @@ BUGS = (
         " & ~ignored[None, :]",
         "",
         "test_text_scores:test_an_ignored_detection_matches_nothing_even_if_it_covers_a_word",
+    ),
+    # Run-length codes.
+    PlantedBug(
+        "rows counted instead of columns",
+        f"{RUN_LENGTH}:encode",
+        ".transpose(0, 2, 1)",
+        "",
+        "test_run_length:test_columns_are_counted_one_after_another_beginning_with_zeros",
+    ),
+    PlantedBug(
+        "a crowd divided by like any other object",
+        f"{RUN_LENGTH}:iou",
+        "areas if crowd[other] else ",
+        "",
+        "test_run_length:test_a_detection_inside_a_crowd_overlaps_it_by_a_quarter_but_lies_in_it_whole",
+    ),
+    PlantedBug(
+        "a box that only looks at where runs begin and end",
+        f"{RUN_LENGTH}:box",
+        "np.where(one_column, start - column * height, 0)",
+        "start - column * height",
+        "test_run_length:test_a_run_over_two_columns_touches_bottom_and_top",
+    ),
+    PlantedBug(
+        "differences from the third count on",
+        f"{RUN_LENGTH}:to_string",
+        "numbers[3:] -= counts[1:-2]",
+        "numbers[2:] -= counts[:-2]",
+        "test_run_length:test_strings",
+    ),
+    PlantedBug(
+        "polygons half a pixel too low",
+        f"{RUN_LENGTH}:from_polygons",
+        "(np.maximum(y, 0) + 2)",
+        "(np.maximum(y, 0) + 4)",
+        "test_run_length:test_a_centre_on_the_outline_belongs_to_the_polygon_on_its_right_and_below",
     ),
 )

@@ -93,8 +93,10 @@ py::array_t<uint8_t> decode_codes(
 }
 
 py::array_t<uint32_t> merge_codes(
-    const Array<uint32_t>& counts, const Array<int64_t>& offsets, int64_t needed, int64_t total) {
-  return array_of(merge(codes_of(counts, offsets), needed, total));
+    const Array<uint32_t>& counts, const Array<int64_t>& offsets, bool intersecting, int64_t total) {
+  const Codes codes = codes_of(counts, offsets);
+  require(codes.size > 0, "run_length: nothing to merge");
+  return array_of(merge(codes, intersecting, total));
 }
 
 py::array_t<int64_t> areas(const Array<uint32_t>& counts, const Array<int64_t>& offsets) {

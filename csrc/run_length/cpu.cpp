@@ -27,10 +27,7 @@ struct Mask {
 std::vector<Mask> prepare(const Codes& codes, int64_t height) {
   std::vector<Mask> masks(codes.size);
   for_each_in_parallel(codes.size, [&](int64_t i) {
-    masks[i].runs.reserve(codes[i].size / 2);
-    for_each_run(codes[i], [&](const Run& run) { masks[i].runs.push_back(run); });
-    masks[i].box = box(codes[i], height);
-    masks[i].area = area(codes[i]);
+    masks[i] = {runs_of(codes[i]), box(codes[i], height), area(codes[i])};
   });
   return masks;
 }
@@ -53,12 +50,20 @@ void decode(const Codes& codes, int64_t height, int64_t width, uint8_t* masks) {
       codes.size, [&](int64_t i) { decode_clones(codes[i], height, width, masks + i * height * width); });
 }
 
-std::vector<uint32_t> merge(const Codes& codes, int64_t needed, int64_t total) {
-  std::vector<Code> all(codes.size);
-  for (int64_t i = 0; i < codes.size; ++i) {
-    all[i] = codes[i];
+std::vector<uint32_t> merge(const Codes& codes, bool intersecting, int64_t total) {
+  std::vector<Run> runs = unite({}, runs_of(codes[0]));  // joins runs with a count of no zeros between them
+  for (int64_t i = 1; i < codes.size; ++i) {
+    runs = intersecting ? intersect(runs, runs_of(codes[i])) : unite(runs, runs_of(codes[i]));
   }
-  return covered(all.data(), codes.size, needed, total);
+  std::vector<uint32_t> changes;
+  for (const Run& run : runs) {
+    for (const int64_t place : {run.start, run.end}) {
+      if (place < total) {
+        changes.push_back(static_cast<uint32_t>(place));
+      }
+    }
+  }
+  return counts_between(changes, total);
 }
 
 void iou(const Codes& detections, const Codes& ground_truths, int64_t height, const bool* crowd, double* result) {
@@ -67,10 +72,7 @@ void iou(const Codes& detections, const Codes& ground_truths, int64_t height, co
     const Mask& a = found[d];
     for (int64_t g = 0; g < ground_truths.size; ++g) {
       const Mask& b = truths[g];
-      int64_t pixels = 0;
-      if (boxes_overlap(a.box, b.box)) {
-        pixels = shared(a.runs.data(), a.runs.data() + a.runs.size(), b.runs.data(), b.runs.data() + b.runs.size());
-      }
+      const int64_t pixels = boxes_overlap(a.box, b.box) ? shared_pixels(a.runs, b.runs) : 0;
       const int64_t whole = crowd[g] ? a.area : a.area + b.area - pixels;
       result[d * ground_truths.size + g] =
           pixels == 0 ? 0.0 : static_cast<double>(pixels) / static_cast<double>(whole);

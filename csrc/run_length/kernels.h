@@ -26,7 +26,8 @@ CountLists encode(const uint8_t* masks, int64_t count, int64_t height, int64_t w
 // Into masks (N, height, width) that are all 0, from codes of just as many pixels.
 void decode(const Codes& codes, int64_t height, int64_t width, uint8_t* masks);
 
-std::vector<uint32_t> merge(const Codes& codes, int64_t needed, int64_t total);
+// Of at least one code.
+std::vector<uint32_t> merge(const Codes& codes, bool intersecting, int64_t total);
 
 // (D, G): of the detection's area where the ground truth is a crowd, else of the union.
 void iou(const Codes& detections, const Codes& ground_truths, int64_t height, const bool* crowd, double* result);

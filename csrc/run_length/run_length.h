@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "../portability.h"
@@ -36,6 +37,13 @@ MASKRCNN_ALWAYS_INLINE void for_each_run(const Code& code, const Function& funct
     }
     place = end;
   }
+}
+
+inline std::vector<Run> runs_of(const Code& code) {
+  std::vector<Run> runs;
+  runs.reserve(code.size / 2);
+  for_each_run(code, [&](const Run& run) { runs.push_back(run); });
+  return runs;
 }
 
 inline int64_t area(const Code& code) {
@@ -79,8 +87,8 @@ inline std::vector<uint32_t> counts_between(const std::vector<uint32_t>& changes
 // quickly found row by row; a counting sort by column then brings only these into their order.
 class Encoder {
  public:
-  // How many pixels are compared at once.
-  static constexpr int64_t kBlock = 64;
+  // How many pixels are compared at once, and how many of those again where some differ.
+  static constexpr int64_t kBlock = 64, kPart = 8;
 
   Encoder(int64_t height, int64_t width) : height_(height), width_(width), first_(width + 1) {}
 
@@ -96,27 +104,36 @@ class Encoder {
       found += (mask[x] != 0) != above;
     }
     for (int64_t i = width_; i < total; i += kBlock) {
-      const uint8_t *pixel = mask + i, *above = pixel - width_;
-      const int64_t size = std::min(kBlock, total - i);
-      if (size == kBlock && !differ(pixel, above)) {
+      const int64_t end = std::min(i + kBlock, total);
+      if (end == i + kBlock && same<kBlock>(mask + i, mask + i - width_)) {
         continue;
       }
-      make_room(found, size);
-      for (int64_t j = 0; j < size; ++j) {
-        changed_[found] = static_cast<uint32_t>(i + j);
-        found += (pixel[j] != 0) != (above[j] != 0);
+      make_room(found, kBlock);
+      for (int64_t part = i; part < end; part += kPart) {
+        const int64_t part_end = std::min(part + kPart, end);
+        if (part_end == part + kPart && same<kPart>(mask + part, mask + part - width_)) {
+          continue;
+        }
+        for (int64_t j = part; j < part_end; ++j) {
+          changed_[found] = static_cast<uint32_t>(j);
+          found += (mask[j] != 0) != (mask[j - width_] != 0);
+        }
       }
     }
     return counts_between(column_by_column(found), total);
   }
 
  private:
-  static MASKRCNN_ALWAYS_INLINE bool differ(const uint8_t* pixel, const uint8_t* above) {
-    uint8_t differences = 0;
-    for (int64_t j = 0; j < kBlock; ++j) {
-      differences |= (pixel[j] != 0) != (above[j] != 0);
+  template <int64_t N>
+  static MASKRCNN_ALWAYS_INLINE bool same(const uint8_t* pixels, const uint8_t* others) {
+    uint64_t differences = 0;
+    for (int64_t j = 0; j < N; j += 8) {
+      uint64_t eight, other_eight;
+      std::memcpy(&eight, pixels + j, 8);
+      std::memcpy(&other_eight, others + j, 8);
+      differences |= eight ^ other_eight;
     }
-    return differences != 0;
+    return differences == 0;
   }
 
   // Writing what may be overwritten by the next is faster than a branch that is hard to foresee.
@@ -170,54 +187,92 @@ MASKRCNN_ALWAYS_INLINE void decode(const Code& code, int64_t height, int64_t wid
   }
 }
 
-// Where the mask changes that is 1 wherever at least `needed` of the codes are.
-inline std::vector<uint32_t> covered(const Code* codes, int64_t count, int64_t needed, int64_t total) {
-  struct Step {
-    int64_t place;
-    int change;
-  };
-  std::vector<Step> steps;
-  for (int64_t i = 0; i < count; ++i) {
-    for_each_run(codes[i], [&](const Run& run) {
-      steps.push_back({run.start, 1});
-      steps.push_back({run.end, -1});
-    });
-  }
-  std::sort(steps.begin(), steps.end(), [](const Step& a, const Step& b) { return a.place < b.place; });
-  std::vector<uint32_t> changes;
-  int64_t depth = 0;
-  bool inside = false;
-  for (size_t i = 0; i < steps.size() && steps[i].place < total;) {
-    const int64_t place = steps[i].place;
-    for (; i < steps.size() && steps[i].place == place; ++i) {
-      depth += steps[i].change;
-    }
-    if ((depth >= needed) != inside) {
-      inside = !inside;
-      changes.push_back(static_cast<uint32_t>(place));
+// The runs of the pixels that are 1 in either of two masks, given the runs of each.
+inline std::vector<Run> unite(const std::vector<Run>& a, const std::vector<Run>& b) {
+  std::vector<Run> result;
+  for (size_t i = 0, j = 0; i < a.size() || j < b.size();) {
+    const Run next = j == b.size() || (i < a.size() && a[i].start < b[j].start) ? a[i++] : b[j++];
+    if (!result.empty() && next.start <= result.back().end) {
+      result.back().end = std::max(result.back().end, next.end);
+    } else {
+      result.push_back(next);
     }
   }
-  return counts_between(changes, total);
+  return result;
 }
 
-// How many pixels two masks share. Both lists of runs are walked together; only the run that ends first moves on.
-inline int64_t shared(const Run* a, const Run* a_end, const Run* b, const Run* b_end) {
-  const auto ends_before = [](const Run& run, int64_t place) { return run.end <= place; };
-  if (a == a_end || b == b_end) {
-    return 0;
+// Of those that are 1 in both.
+inline std::vector<Run> intersect(const std::vector<Run>& a, const std::vector<Run>& b) {
+  std::vector<Run> result;
+  for (size_t i = 0, j = 0; i < a.size() && j < b.size();) {
+    const Run both{std::max(a[i].start, b[j].start), std::min(a[i].end, b[j].end)};
+    if (both.start < both.end) {
+      if (!result.empty() && result.back().end == both.start) {
+        result.back().end = both.end;
+      } else {
+        result.push_back(both);
+      }
+    }
+    a[i].end < b[j].end ? ++i : ++j;
   }
-  const int64_t start = std::max(a->start, b->start);
-  a = std::lower_bound(a, a_end, start, ends_before);
-  b = std::lower_bound(b, b_end, start, ends_before);
-  int64_t pixels = 0;
-  while (a < a_end && b < b_end) {
+  return result;
+}
+
+// Counting the pixels that two masks share: their runs are walked together, and the one that ends first moves on.
+struct Walk {
+  const Run *a, *a_end, *b, *b_end;
+  int64_t pixels;
+
+  // Without a branch, as nobody can foresee which run ends first.
+  MASKRCNN_ALWAYS_INLINE void step() {
     const int64_t a_stop = a->end, b_stop = b->end;
     const int64_t overlap = std::min(a_stop, b_stop) - std::max(a->start, b->start);
     pixels += overlap > 0 ? overlap : 0;
-    a += a_stop <= b_stop;
-    b += b_stop <= a_stop;
+    a += a_stop < b_stop;
+    b += a_stop >= b_stop;
   }
-  return pixels;
+
+  // As many steps are possible at least.
+  MASKRCNN_ALWAYS_INLINE int64_t steps() const {
+    return std::min(a_end - a, b_end - b);
+  }
+
+  int64_t finish() {
+    while (steps() > 0) {
+      step();
+    }
+    return pixels;
+  }
+};
+
+// Each step waits for the one before it, so a processor has time for a second walk: the runs of one mask are halved, and
+// each half begins where it meets the other mask.
+inline int64_t shared_pixels(const std::vector<Run>& a, const std::vector<Run>& b) {
+  constexpr int64_t kFewSteps = 8;
+  const auto ends_before = [](const Run& run, int64_t place) { return run.end <= place; };
+  if (a.empty() || b.empty()) {
+    return 0;
+  }
+  const Run *const a_end = std::lower_bound(a.data(), a.data() + a.size(), b.back().end, ends_before);
+  const Run *const a_stop = a_end + (a_end < a.data() + a.size());  // the first run that goes on beyond is the last one
+  const Run *const a_begin = std::lower_bound(a.data(), a_stop, b.front().start, ends_before);
+  const auto walk = [&](const Run* first, const Run* stop) {
+    const Run *const b_stop = b.data() + b.size();
+    return Walk{first, stop, first < stop ? std::lower_bound(b.data(), b_stop, first->start, ends_before) : b_stop,
+                b_stop, 0};
+  };
+  const Run *const middle = a_begin + (a_stop - a_begin) / 2;
+  Walk first = walk(a_begin, middle), second = walk(middle, a_stop);
+  for (;;) {
+    const int64_t steps = std::min(first.steps(), second.steps());
+    if (steps < kFewSteps) {
+      return first.finish() + second.finish();
+    }
+    for (int64_t i = 0; i < steps; ++i) {
+      first.step();
+      second.step();
+    }
+  }
 }
 
 }  // namespace maskrcnn::run_length

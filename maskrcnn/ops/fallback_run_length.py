@@ -31,8 +31,9 @@ def decode(counts: np.ndarray, offsets: np.ndarray, height: int, width: int) -> 
     return np.ascontiguousarray(in_order.transpose(0, 2, 1))
 
 
-def merge(counts: np.ndarray, offsets: np.ndarray, needed: int, total: int) -> np.ndarray:
-    """The counts of the mask of `total` pixels that is 1 wherever at least `needed` of the codes are."""
+def merge(counts: np.ndarray, offsets: np.ndarray, intersecting: bool, total: int) -> np.ndarray:
+    """The counts of the mask of `total` pixels that is 1 wherever one of the codes is, or, intersecting, all are."""
+    needed = len(offsets) - 1 if intersecting else 1
     _, start, end = _runs(counts, offsets)
     place, inverse = np.unique(np.concatenate([start, end]), return_inverse=True)
     step = np.repeat([1, -1], len(start))

@@ -27,7 +27,8 @@ _FARTHEST = 1e8
 _MOST_CROSSINGS = 2**28
 """How often the polygons of one call may cross a column of pixels; each crossing takes four bytes."""
 
-_kernels = fallback_run_length if register.extension is None else register.extension.run_length
+kernels = fallback_run_length if register.extension is None else register.extension.run_length
+"""What does the work: the compiled functions, or, without them, those in numpy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +85,7 @@ def encode(masks: np.ndarray) -> list[RunLengths]:
     if masks.ndim != 3:
         raise ValueError(f"encode: masks must be (N, H, W), found {masks.shape}")
     height, width = _checked_size(*masks.shape[1:])
-    return _separate(*_kernels.encode(np.ascontiguousarray(masks).view(np.uint8)), height, width)
+    return _separate(*kernels.encode(np.ascontiguousarray(masks).view(np.uint8)), height, width)
 
 
 def decode(codes: Sequence[RunLengths]) -> np.ndarray:
@@ -96,7 +97,7 @@ def decode(codes: Sequence[RunLengths]) -> np.ndarray:
         return np.zeros((0, 0, 0), dtype=bool)
     height, width = _common_size("decode", codes)
     _check_memory("decode", len(codes), height, width)
-    return _kernels.decode(*_join(codes), height, width).view(np.bool_)
+    return kernels.decode(*_join(codes), height, width).view(np.bool_)
 
 
 def merge(codes: Sequence[RunLengths], *, intersect: bool = False) -> RunLengths:
@@ -104,13 +105,12 @@ def merge(codes: Sequence[RunLengths], *, intersect: bool = False) -> RunLengths
     if len(codes) == 0:
         raise ValueError("merge: needs at least one code")
     height, width = _common_size("merge", codes)
-    counts = _kernels.merge(*_join(codes), len(codes) if intersect else 1, height * width)
-    return RunLengths(height, width, counts)
+    return RunLengths(height, width, kernels.merge(*_join(codes), intersect, height * width))
 
 
 def area(codes: Sequence[RunLengths]) -> np.ndarray:
     """(N,) int64: how many pixels of each mask are 1."""
-    return _kernels.area(*_join(codes))
+    return kernels.area(*_join(codes))
 
 
 def box(codes: Sequence[RunLengths]) -> np.ndarray:
@@ -119,7 +119,7 @@ def box(codes: Sequence[RunLengths]) -> np.ndarray:
     COCO's own boxes are x1, y1, width, height.
     """
     heights = np.array([code.height for code in codes], dtype=np.int64)
-    return _kernels.box(*_join(codes), heights).astype(np.float64)
+    return kernels.box(*_join(codes), heights).astype(np.float64)
 
 
 def iou(
@@ -145,7 +145,7 @@ def iou(
     if flags.shape != (len(ground_truths),) or (len(flags) and flags.dtype.kind not in "biu"):
         raise ValueError(f"iou: crowd must be {len(ground_truths)} flags, found {_describe(crowd)}")
     height = _common_size("iou", [*detections, *ground_truths])[0] if len(detections) or len(ground_truths) else 1
-    return _kernels.iou(*_join(detections), *_join(ground_truths), height, flags.astype(bool))
+    return kernels.iou(*_join(detections), *_join(ground_truths), height, flags.astype(bool))
 
 
 def from_polygons(polygons: Sequence[np.ndarray | Sequence], height: int, width: int) -> list[RunLengths]:
@@ -169,7 +169,7 @@ def from_polygons(polygons: Sequence[np.ndarray | Sequence], height: int, width:
             f"from_polygons: the polygons cross up to {crossings:.0f} columns of pixels, "
             f"expected at most {_MOST_CROSSINGS} at once"
         )
-    return _separate(*_kernels.from_polygons(points, offsets, height, width), height, width)
+    return _separate(*kernels.from_polygons(points, offsets, height, width), height, width)
 
 
 def rasterize_polygons(polygons: Sequence[np.ndarray | Sequence], height: int, width: int) -> np.ndarray:
@@ -185,7 +185,7 @@ def rasterize_polygons(polygons: Sequence[np.ndarray | Sequence], height: int, w
 
 def to_string(code: RunLengths) -> str:
     """The counts as COCO's compressed string, which JSON files of results hold."""
-    return _kernels.to_string(code.counts)
+    return kernels.to_string(code.counts)
 
 
 def from_string(text: str | bytes, height: int, width: int) -> RunLengths:
@@ -197,7 +197,7 @@ def from_string(text: str | bytes, height: int, width: int) -> RunLengths:
         raise ValueError(f"run lengths: compressed counts must be a string, found {type(text).__name__}")
     height, width = _checked_size(height, width)
     try:
-        counts = _kernels.from_string(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)
+        counts = kernels.from_string(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)
     except ValueError as error:
         raise ValueError(f"run lengths: {error}") from None
     return RunLengths(height, width, counts)

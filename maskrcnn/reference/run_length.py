@@ -70,9 +70,7 @@ def iou(detection: list[int], ground_truth: list[int], crowd: bool = False) -> f
     for length, in_one, in_other in _walk_together(detection, ground_truth):
         shared += length * (in_one and in_other)
         union += length * (in_one or in_other)
-    if shared == 0:
-        return 0.0
-    return shared / (area(detection) if crowd else union)
+    return shared / max(area(detection) if crowd else union, 1)
 
 
 def _walk_together(counts: list[int], others: list[int]) -> Iterator[tuple[int, bool, bool]]:
