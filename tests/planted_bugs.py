@@ -668,10 +668,10 @@ BUGS = (
         "test_run_length:test_strings",
     ),
     PlantedBug(
-        "polygons half a pixel too low",
+        "polygons that begin with the row, not with its middle",
         f"{RUN_LENGTH}:from_polygons",
         "(np.maximum(y, 0) + 2)",
-        "(np.maximum(y, 0) + 4)",
+        "np.maximum(y, 0)",
         "test_run_length:test_a_centre_on_the_outline_belongs_to_the_polygon_on_its_right_and_below",
     ),
 )
