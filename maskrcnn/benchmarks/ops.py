@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from maskrcnn import ops
 from maskrcnn.benchmarks.measure import median_seconds
 from maskrcnn.boxes import iou
-from maskrcnn.ops import fallback_matching
+from maskrcnn.ops import fallback_matching, run_length
 
 ROUNDS = 7
 BOX_SIZES = (20.0, 200.0)
@@ -77,6 +78,9 @@ def comparisons(device: str) -> Iterator[Comparison]:
     for count in (5_000, 20_000):
         yield _nms(device, count)
     yield _match_boxes(device)
+    yield _paste_masks(device)
+    if device == "cpu":  # codes are numpy
+        yield from _run_lengths()
 
 
 def _roi_align(device: str) -> Iterator[Comparison]:
@@ -153,6 +157,60 @@ def _match_boxes(device: str) -> Comparison:
         peer,
         bytes_moved=count * (4 * 4 + 1 + 4 + 8 + 8),
         operations=14.0 * count * slots,
+    )
+
+
+def _paste_masks(device: str) -> Comparison:
+    """100 masks of 28 x 28 over boxes in a picture of 1080 x 1920."""
+    roi_heads = _installed("torchvision.models.detection.roi_heads")
+    random = torch.Generator().manual_seed(0)
+    masks = torch.rand(100, 28, 28, generator=random).to(device)
+    boxes = _boxes(100, width=1920, height=1080, generator=random).to(device)
+    size = {"height": 1080, "width": 1920}
+    pixels = ((boxes[:, 2:] - boxes[:, :2]).prod(dim=1)).sum().item()
+    return Comparison(
+        "pasting 100 masks into 1080 x 1920",
+        "torchvision paste_masks_in_image",
+        lambda: ops.paste_masks(masks, boxes, **size, convention="padded_resize"),
+        (lambda: roi_heads.paste_masks_in_image(masks[:, None], boxes, (1080, 1920)) > 0.5) if roi_heads else None,
+        bytes_moved=100.0 * 1080 * 1920,
+        operations=4 * pixels,
+    )
+
+
+def _run_lengths() -> Iterator[Comparison]:
+    """100 ellipses in 480 x 640 pixels; then each with 100 others."""
+    pycocotools = _installed("pycocotools.mask")
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[:480, :640]
+    centres, radii = random.uniform((0, 0), (480, 640), (200, 2)), random.uniform(20, 150, (200, 2))
+    masks = np.stack(
+        [((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 < 1 for (cy, cx), (ry, rx) in zip(centres, radii, strict=True)]
+    )
+    for_peer = np.asfortranarray(masks[:100].transpose(1, 2, 0).astype(np.uint8))
+    codes, others = run_length.encode(masks[:100]), run_length.encode(masks[100:])
+    runs = sum(len(code.counts) for code in codes)
+    yield Comparison(
+        "run-length encoding of 100 masks of 480 x 640",
+        "pycocotools encode",
+        lambda: run_length.encode(masks[:100]),
+        (lambda: pycocotools.encode(for_peer)) if pycocotools else None,
+        bytes_moved=masks[:100].nbytes + 4.0 * runs,
+        operations=masks[:100].size,
+    )
+    crowd = np.zeros(100, bool)
+    if pycocotools:
+        their_codes, their_others = (
+            pycocotools.encode(np.asfortranarray(part.transpose(1, 2, 0).astype(np.uint8)))
+            for part in (masks[:100], masks[100:])
+        )
+    yield Comparison(
+        "IoU of 100 x 100 run-length codes",
+        "pycocotools iou",
+        lambda: run_length.iou(codes, others, crowd),
+        (lambda: pycocotools.iou(their_codes, their_others, crowd)) if pycocotools else None,
+        bytes_moved=4.0 * 2 * runs + 8 * 100 * 100,
+        operations=100.0 * 2 * runs,  # each pair is a walk through both codes, where their boxes meet
     )
 
 

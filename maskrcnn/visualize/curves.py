@@ -40,9 +40,11 @@ def training_curves(log: str | Path, picture: str | Path) -> None:
     window = max(1, len(steps) // 20)
     figure = Figure(figsize=(8, 6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    lowest = math.inf
     for index, name in enumerate(sorted(losses, key=lambda name: name != "total")):
         colour, dashes = _STYLES[index % len(_STYLES)]
         values, smooth = columns[name], _running_mean(columns[name], window)
+        lowest = min(lowest, smooth[smooth > 0].min(initial=math.inf))
         marker = "o" if len(steps) < 5 else None
         if window > 1:
             upper.plot(steps, values, color=colour, linewidth=0.6, alpha=0.25)
@@ -51,6 +53,7 @@ def training_curves(log: str | Path, picture: str | Path) -> None:
         upper.plot(steps, smooth, color=colour, linestyle=dashes, linewidth=width, marker=marker, label=label)
     if len(steps) and any((columns[name] > 0).any() for name in losses):
         upper.set_yscale("log", nonpositive="mask")
+        upper.set_ylim(bottom=lowest / 2)  # single steps may be far below what the lines show
         upper.yaxis.set_major_formatter("{x:g}")
     else:
         upper.text(0.5, 0.5, "no steps yet", ha="center", va="center", transform=upper.transAxes)
