@@ -59,7 +59,7 @@ def run_demo(out: Path, seed: int = 0) -> dict[str, float | int]:
 
     count = max(1, config.training.steps * config.training.batch_size // LOOKS)
     pictures = RenderedText(count, _stream(seed, 0), TRAINING_PICTURES)
-    print(f"training {config.training.steps} steps on {count} pictures of rendered text")
+    print(f"training {config.training.steps:,} steps on {count} pictures of rendered text")
     model, seconds = _train(config, Remembered(pictures), out)
     training_curves(out / LOG_NAME, out / "curves.png")
 
@@ -154,7 +154,7 @@ def _write_page(out: Path, config: Config, score: TextScores, seconds: float, sh
     write_report(
         out / "report.html",
         title="A text detector, trained from nothing",
-        summary=f"Mask R-CNN learned to find text in {config.training.steps} steps and was then scored on {HELD_OUT} "
+        summary=f"Mask R-CNN learned to find text in {config.training.steps:,} steps and was then scored on {HELD_OUT} "
         "rendered pictures that it had never seen, by the rules of the ICDAR competitions.",
         numbers=numbers,
         pictures=pictures,
