@@ -64,14 +64,15 @@ def describe_extension(with_cuda: bool) -> CppExtension:
     sources = [ROOT / "csrc" / "build_information.cpp", *ROOT.glob("csrc/*/cpu.cpp"), *ROOT.glob("csrc/*/binding.cpp")]
     macros: list[tuple[str, str | None]] = [("MASKRCNN_BUILD_FLAGS", f'"{" ".join(flags)}"')]
     compile_flags = {"cxx": [*flags, TARGET_VERSION]}
-    extension = CppExtension(EXTENSION, [], include_dirs=pybind11_include(), depends=relative(ROOT.glob("csrc/**/*.h")))
+    headers = [*ROOT.glob("csrc/**/*.h"), *ROOT.glob("csrc/**/*.cuh")]
+    extension = CppExtension(EXTENSION, [], include_dirs=pybind11_include(), depends=relative(headers))
     if with_cuda:
         # Not CUDAExtension: it links against libraries that only CUDA builds of torch have. The stable ABI needs none.
         cpp_extension.CUDA_HOME = find_cuda_toolkit()
         os.environ.setdefault("TORCH_CUDA_ARCH_LIST", "7.5;8.0;8.6;9.0+PTX")
         sources += ROOT.glob("csrc/*/cuda.cu")
         macros.append(("MASKRCNN_WITH_CUDA", None))
-        compile_flags["nvcc"] = ["-O3", TARGET_VERSION]
+        compile_flags["nvcc"] = ["-O3", "--fmad=false", TARGET_VERSION]  # the same bits on the GPU, too
         extension.include_dirs += cpp_extension.include_paths(device_type="cuda")
         extension.library_dirs += cpp_extension.library_paths(device_type="cuda")
         extension.libraries.append("cudart")

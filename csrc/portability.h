@@ -8,6 +8,13 @@
 #define MASKRCNN_HOST_DEVICE
 #endif
 
+// A loop that must become straight code on a GPU, so that the arrays it runs over can live in registers.
+#if defined(__CUDACC__)
+#define MASKRCNN_UNROLL _Pragma("unroll")
+#else
+#define MASKRCNN_UNROLL
+#endif
+
 #if defined(_MSC_VER)
 #define MASKRCNN_ALWAYS_INLINE __forceinline
 #else

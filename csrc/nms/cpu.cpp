@@ -10,9 +10,7 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <vector>
 
@@ -126,9 +124,7 @@ template <typename T>
 int64_t gather_candidates(const T* boxes, const T* scores, const int64_t* groups, int64_t count, Candidate<T>* out) {
   int64_t found = 0;
   for (int64_t i = 0; i < count; ++i) {
-    const T* box = boxes + 4 * i;
-    const bool numbers = !std::isnan(box[0]) && !std::isnan(box[1]) && !std::isnan(box[2]) && !std::isnan(box[3]);
-    if (numbers && scores[i] > -std::numeric_limits<T>::infinity()) {  // false for a NaN score, too
+    if (is_candidate(boxes + 4 * i, scores[i])) {
       out[found++] = {groups ? groups[i] : 0, scores[i], i};
     }
   }

@@ -1,9 +1,19 @@
 // The arithmetic of NMS, for host and device. `maskrcnn/reference/nms.py` is the same algorithm as a loop.
 #pragma once
 
+#include <cmath>
+#include <limits>
+
 #include "../box.h"
 
 namespace maskrcnn {
+
+// Padding has a score of -inf or NaN.
+template <typename T>
+MASKRCNN_HOST_DEVICE MASKRCNN_ALWAYS_INLINE bool is_candidate(const T* box, T score) {
+  const bool numbers = !std::isnan(box[0]) && !std::isnan(box[1]) && !std::isnan(box[2]) && !std::isnan(box[3]);
+  return numbers && score > -std::numeric_limits<T>::infinity();  // false for a NaN score, too
+}
 
 // Whether the IoU exceeds the threshold, decided by the same operations as in `maskrcnn.boxes.iou`, so that ties with
 // the threshold fall alike in every implementation.

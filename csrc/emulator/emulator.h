@@ -1,0 +1,271 @@
+// Runs CUDA kernels on the CPU, with the C++ compiler alone: every thread of a block is a thread of the host, and the
+// blocks run one after another. Slow, but the same source, the same synchronisation and (compiled with
+// -ffp-contract=off) the same bits; debuggers and sanitizers work. README.md in this folder says how to use it.
+//
+// It holds what the kernels of this project use of CUDA, and no more.
+#pragma once
+
+#if defined(__CUDACC__)
+#error "nvcc compiles kernels for a GPU; the emulator is for a C++ compiler"
+#endif
+
+#include <condition_variable>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __host__
+#define __launch_bounds__(...)
+#define __shared__ static  // one for all threads of a block, since no two blocks run at a time
+
+struct dim3 {
+  unsigned x, y, z;
+  constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+
+inline thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace emulator {
+
+struct Place {
+  const char* file;
+  int line;
+
+  std::string text() const {
+    return std::string(file) + ":" + std::to_string(line);
+  }
+};
+
+// Where a number of threads wait for each other. That they all wait at the same place of the source is a rule of CUDA
+// whose breach can go unnoticed on a GPU; here it ends the launch. The same holds for a thread that has left the
+// kernel while others wait, which only some GPUs allow.
+class Barrier {
+ public:
+  explicit Barrier(unsigned threads) : threads_(threads) {}
+
+  void wait(Place place) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    if (waiting_ == 0) {
+      place_ = place;
+    } else if (place_.line != place.line || std::strcmp(place_.file, place.file) != 0) {
+      failure_ = "some threads of a block wait at " + place_.text() + ", others at " + place.text();
+      all_are_here_.notify_all();
+    }
+    const unsigned long round = round_;
+    if (++waiting_ == threads_) {
+      waiting_ = 0;
+      ++round_;
+      all_are_here_.notify_all();
+    }
+    all_are_here_.wait(lock, [&] { return round_ != round || !failure_.empty(); });
+    if (!failure_.empty()) {
+      throw std::runtime_error(failure_);
+    }
+  }
+
+  // For threads that wait while another has failed elsewhere.
+  void fail(const std::string& failure) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    failure_ = failure;
+    all_are_here_.notify_all();
+  }
+
+ private:
+  const unsigned threads_;
+  std::mutex mutex_;
+  std::condition_variable all_are_here_;
+  unsigned waiting_ = 0;
+  unsigned long round_ = 0;
+  Place place_{"", 0};
+  std::string failure_;
+};
+
+constexpr unsigned kWarp = 32;
+
+// 32 threads in a row, which can show each other a value.
+struct Warp {
+  explicit Warp(unsigned threads) : threads(threads), barrier(threads) {}
+
+  unsigned threads;
+  Barrier barrier;
+  unsigned votes[kWarp];
+};
+
+// The threads that run one block after another.
+struct Block {
+  explicit Block(unsigned threads) : barrier(threads) {
+    for (unsigned first = 0; first < threads; first += kWarp) {
+      warps.push_back(std::make_unique<Warp>(threads - first < kWarp ? threads - first : kWarp));
+    }
+  }
+
+  void fail(const std::string& failure) {
+    barrier.fail(failure);
+    for (auto& warp : warps) {
+      warp->barrier.fail(failure);
+    }
+  }
+
+  Barrier barrier;
+  std::vector<std::unique_ptr<Warp>> warps;
+};
+
+inline thread_local Block* block = nullptr;
+inline thread_local unsigned thread_number = 0;
+
+// EMULATOR_SKIP_BARRIER=nms/kernel.cuh:57 leaves out the __syncthreads() of that line, to see what it is there for.
+inline bool is_skipped(const Place& place) {
+  static const char* value = std::getenv("EMULATOR_SKIP_BARRIER");
+  if (value == nullptr) {
+    return false;
+  }
+  const std::string text = place.text(), end(value);
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+// kernel<<<grid, block>>>(arguments...) is written emulator::launch(grid, block, kernel, arguments...).
+template <typename... Parameters, typename... Arguments>
+void launch(dim3 grid, dim3 shape, void (*kernel)(Parameters...), Arguments... arguments) {
+  const unsigned count = shape.x * shape.y * shape.z;
+  if (count == 0 || count > 1024) {
+    throw std::invalid_argument("a block has 1 to 1024 threads, not " + std::to_string(count));
+  }
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) {
+    throw std::invalid_argument("a grid has at least one block");
+  }
+  Block together(count);
+  std::mutex mutex;
+  std::string failure;
+
+  const auto run_thread = [&](unsigned number) {
+    block = &together;
+    thread_number = number;
+    blockDim = shape, gridDim = grid;
+    threadIdx = dim3(number % shape.x, number / shape.x % shape.y, number / (shape.x * shape.y));
+    try {
+      for (unsigned z = 0; z < grid.z; ++z) {
+        for (unsigned y = 0; y < grid.y; ++y) {
+          for (unsigned x = 0; x < grid.x; ++x) {
+            blockIdx = dim3(x, y, z);
+            kernel(arguments...);
+            together.barrier.wait({"the end of the kernel", 0});
+          }
+        }
+      }
+    } catch (const std::exception& error) {
+      together.fail(error.what());
+      const std::lock_guard<std::mutex> lock(mutex);
+      failure = error.what();
+    }
+  };
+  std::vector<std::thread> threads;
+  for (unsigned number = 0; number < count; ++number) {
+    threads.emplace_back(run_thread, number);
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  if (!failure.empty()) {
+    throw std::runtime_error(failure);
+  }
+}
+
+}  // namespace emulator
+
+// Synchronisation. The last two arguments are for the emulator: where in the source the call stands.
+
+inline void __syncthreads(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+  const emulator::Place place{file, line};
+  if (!emulator::is_skipped(place)) {
+    emulator::block->barrier.wait(place);
+  }
+}
+
+// Bit i of the result is thread i's vote. All threads of the warp must take part.
+inline unsigned __ballot_sync(
+    unsigned mask, bool vote, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+  emulator::Warp& warp = *emulator::block->warps[emulator::thread_number / emulator::kWarp];
+  if (mask != ~0u) {
+    throw std::invalid_argument("the emulator knows votes of whole warps only");
+  }
+  warp.votes[emulator::thread_number % emulator::kWarp] = vote ? 1 : 0;
+  warp.barrier.wait({file, line});
+  unsigned result = 0;
+  for (unsigned lane = 0; lane < warp.threads; ++lane) {
+    result |= warp.votes[lane] << lane;
+  }
+  warp.barrier.wait({file, line});  // before anyone votes again
+  return result;
+}
+
+// Atomic operations, on global and shared memory alike. Each returns what was there before.
+
+template <typename T>
+T atomicAdd(T* address, T value) {
+  T before, after;
+  __atomic_load(address, &before, __ATOMIC_RELAXED);
+  do {
+    after = before + value;
+  } while (!__atomic_compare_exchange(address, &before, &after, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+  return before;
+}
+
+template <typename T>
+T atomicMax(T* address, T value) {
+  T before;
+  __atomic_load(address, &before, __ATOMIC_RELAXED);
+  while (before < value &&
+         !__atomic_compare_exchange(address, &before, &value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  }
+  return before;
+}
+
+template <typename T>
+T atomicOr(T* address, T value) {
+  return __atomic_fetch_or(address, value, __ATOMIC_RELAXED);
+}
+
+// Bits.
+
+inline int __popcll(unsigned long long bits) {
+  return __builtin_popcountll(bits);
+}
+
+inline int __ffs(unsigned bits) {  // 1 for the lowest bit, 0 if there is none
+  return __builtin_ffs(static_cast<int>(bits));
+}
+
+namespace emulator {
+
+template <typename To, typename From>
+To same_bits(From value) {
+  static_assert(sizeof(To) == sizeof(From), "as many bits");
+  To result;
+  std::memcpy(&result, &value, sizeof(To));
+  return result;
+}
+
+}  // namespace emulator
+
+inline unsigned __float_as_uint(float value) {
+  return emulator::same_bits<unsigned>(value);
+}
+
+inline float __uint_as_float(unsigned bits) {
+  return emulator::same_bits<float>(bits);
+}
+
+inline long long __double_as_longlong(double value) {
+  return emulator::same_bits<long long>(value);
+}
+
+inline double __longlong_as_double(long long bits) {
+  return emulator::same_bits<double>(bits);
+}
