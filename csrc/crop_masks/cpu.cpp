@@ -16,21 +16,6 @@ namespace {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// So that no count of samples overflows.
-constexpr int64_t kLargestSide = (int64_t{1} << 31) - 1;
-
-// A bitmap that leaves its image, or whose bytes do not all lie in the tensor, counts as empty. The numbers may come
-// from a damaged file: none is subtracted from another, or added to a pointer, before both are known to be in range.
-Bitmap checked_bitmap(
-    const uint8_t* pixels, int64_t total, int64_t offset, const int64_t* box, int64_t height, int64_t width) {
-  const int64_t x1 = box[0], y1 = box[1], x2 = box[2], y2 = box[3];
-  const bool in_image = 0 <= x1 && x1 <= x2 && x2 <= width && 0 <= y1 && y1 <= y2 && y2 <= height;
-  if (!in_image || offset < 0 || offset > total || (x1 < x2 && y2 - y1 > (total - offset) / (x2 - x1))) {
-    return {pixels, 0, 0, 0, 0, height, width};
-  }
-  return {pixels + offset, x1, y1, x2, y2, height, width};
-}
-
 // Where all samples along one axis lie: bin after bin, `points` each. Every row of bins needs the same columns.
 template <typename T>
 void look_up(const SampleAxis<T>& axis, int64_t size, int64_t length, Neighbours<T>* samples) {
@@ -77,7 +62,7 @@ void crop_all(
         look_up(down[n], size, height, rows);
         for (int64_t row = 0; row < size; ++row) {
           for (int64_t column = 0; column < size; ++column) {
-            const T average = mask_average(
+            const T average = mask_average<T>(
                 bitmap, rows + row * down[n].points, down[n].points, columns + column * across[n].points,
                 across[n].points);
             out[(n * size + row) * size + column] = binary ? (average >= T(0.5) ? T(1) : T(0)) : average;

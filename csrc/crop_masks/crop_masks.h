@@ -16,6 +16,21 @@ struct Bitmap {
   int64_t height, width;
 };
 
+// So that no count of samples overflows.
+constexpr int64_t kLargestSide = (int64_t{1} << 31) - 1;
+
+// A bitmap that leaves its image, or whose bytes do not all lie in the tensor, counts as empty. The numbers may come
+// from a damaged file: none is subtracted from another, or added to a pointer, before both are known to be in range.
+MASKRCNN_HOST_DEVICE inline Bitmap checked_bitmap(
+    const uint8_t* pixels, int64_t total, int64_t offset, const int64_t* box, int64_t height, int64_t width) {
+  const int64_t x1 = box[0], y1 = box[1], x2 = box[2], y2 = box[3];
+  const bool in_image = 0 <= x1 && x1 <= x2 && x2 <= width && 0 <= y1 && y1 <= y2 && y2 <= height;
+  if (!in_image || offset < 0 || offset > total || (x1 < x2 && y2 - y1 > (total - offset) / (x2 - x1))) {
+    return {pixels, 0, 0, 0, 0, height, width};
+  }
+  return {pixels + offset, x1, y1, x2, y2, height, width};
+}
+
 // Where the samples of an RoI lie along one axis.
 template <typename T>
 struct SampleAxis {
@@ -72,11 +87,11 @@ MASKRCNN_HOST_DEVICE MASKRCNN_ALWAYS_INLINE T pixel(const Bitmap& bitmap, int64_
   return bitmap.pixels[(y - bitmap.y1) * (bitmap.x2 - bitmap.x1) + (x - bitmap.x1)] ? T(1) : T(0);
 }
 
-// The average of the samples of one bin, given where its rows and columns of samples lie.
-template <typename T>
+// The average of the samples of one bin, given where its rows and columns of samples lie: `rows[i]` and `columns[j]`
+// are Neighbours<T>, looked up (on the CPU) or computed (on the GPU).
+template <typename T, typename Samples>
 MASKRCNN_HOST_DEVICE MASKRCNN_ALWAYS_INLINE T mask_average(
-    const Bitmap& bitmap, const Neighbours<T>* rows, int64_t row_count, const Neighbours<T>* columns,
-    int64_t column_count) {
+    const Bitmap& bitmap, const Samples& rows, int64_t row_count, const Samples& columns, int64_t column_count) {
   T sum = T(0);
   for (int64_t i = 0; i < row_count; ++i) {
     const Neighbours<T> y = rows[i];
