@@ -1,5 +1,4 @@
-// What RoIAlign on the CPU works on: where the pixels of a level lie in memory, the pixels and weights of a bin along
-// each axis, and both for all levels and RoIs of a call.
+// What RoIAlign on the CPU works on: the pixels and weights of a bin along each axis, for all levels and RoIs.
 #pragma once
 
 #include <torch/csrc/stable/tensor.h>
@@ -12,14 +11,6 @@
 #include "pyramid_roi_align.h"
 
 namespace maskrcnn {
-
-// One level of the features, or of their gradient; strides in elements.
-template <typename F>
-struct Level {
-  F* data;
-  int64_t height, width;
-  int64_t image_stride, channel_stride, row_stride, column_stride;
-};
 
 // The samples of a bin often fall between the same pixels, so they are merged into a short list of pixels with weights,
 // the bin's taps. These are the taps of all bins along one axis: those of bin p are first[p] up to, not including,

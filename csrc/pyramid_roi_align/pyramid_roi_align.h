@@ -21,6 +21,14 @@ struct Pooling {
   T finest_size;           // RoIs below twice this size read the first level
 };
 
+// One level of the features, or of their gradient; strides in elements.
+template <typename F>
+struct Level {
+  F* data;
+  int64_t height, width;
+  int64_t image_stride, channel_stride, row_stride, column_stride;
+};
+
 // floor(log2(x)) >= k says the same as x >= 2^k, without the rounding of a logarithm.
 template <typename T>
 MASKRCNN_HOST_DEVICE inline int64_t level_of_roi(const T* roi, int64_t level_count, T finest_size) {
@@ -65,6 +73,13 @@ struct Axis {
   MASKRCNN_HOST_DEVICE T position(int64_t bin, T sample) const {
     return (start + T(bin) * bin_size) + (sample + T(0.5)) * spacing;
   }
+
+  // False if no sample reads a pixel from `first` to `last`. Positions grow with the bin and with the sample, also
+  // after rounding, so the outermost two say where all of them are.
+  MASKRCNN_HOST_DEVICE bool may_reach(int64_t first, int64_t last, int64_t output_size) const {
+    return per_bin > T(0) && position(0, T(0)) <= T(last + 1) &&
+           position(output_size - 1, per_bin - T(1)) >= T(first - 1);
+  }
 };
 
 // The two neighbours of a sample; their weights sum to 1, or to 0 if the sample lies outside the level.
@@ -86,6 +101,18 @@ MASKRCNN_HOST_DEVICE inline Neighbours<T> neighbours(T position, int64_t extent)
   }
   const T fraction = position - T(low);
   return {low, low + 1, T(1) - fraction, fraction};
+}
+
+// The weight of one pixel in the average of one bin.
+template <typename T>
+MASKRCNN_HOST_DEVICE inline T weight_of_pixel(const Axis<T>& axis, int64_t bin, int64_t pixel) {
+  T weight = T(0);
+  const T first = axis.first_sample(bin);
+  for (int64_t i = 0; i < axis.visited && first + T(i) < axis.per_bin; ++i) {
+    const Neighbours<T> pixels = neighbours(axis.position(bin, first + T(i)), axis.extent);
+    weight += (pixels.low == pixel ? pixels.low_weight : T(0)) + (pixels.high == pixel ? pixels.high_weight : T(0));
+  }
+  return weight / std::fmax(axis.per_bin, T(1));
 }
 
 }  // namespace maskrcnn
