@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 STAMP  := $(VENV)/.setup-complete
 
-.PHONY: setup demo test test-fast lint clean
+.PHONY: setup demo test test-fast test-gpu lint clean
 
 setup: $(STAMP)
 
@@ -26,6 +26,10 @@ test: setup
 
 test-fast: setup
 	$(VENV)/bin/python -m pytest -m "not slow"
+
+# Also part of `make test`, where they are skipped if there is no GPU; here one can see why.
+test-gpu: setup
+	$(VENV)/bin/python -m pytest tests/gpu
 
 lint: setup
 	$(VENV)/bin/ruff check .

@@ -194,6 +194,7 @@ def test_make_setup_starts_over_after_a_failure(make):
     [
         ("test", "env -m pytest"),
         ("test-fast", "env -m pytest -m not slow"),
+        ("test-gpu", "env -m pytest tests/gpu"),
         ("demo", "env -m maskrcnn demo --out runs/demo"),
     ],
 )
