@@ -98,7 +98,7 @@ def test_outlines_end_at_the_border_of_the_picture():
 
 
 def test_the_network_sees_the_scaled_picture_and_knows_its_original_size():
-    detector = says("model.image.long_side=320", "model.image.short_side=1000")
+    detector = says("model.image.long_side=320", "model.image.short_side=1000", "model.image.largest_enlargement=0")
     detector(picture(0))
     batch = detector.model.batch
     assert batch.image_sizes.tolist() == [[240, 320]] and batch.original_sizes.tolist() == [[120, 160]]
