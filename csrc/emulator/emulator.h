@@ -39,7 +39,7 @@ struct Place {
   int line;
 
   std::string text() const {
-    return std::string(file) + ":" + std::to_string(line);
+    return line == 0 ? std::string(file) : std::string(file) + ":" + std::to_string(line);
   }
 };
 
@@ -48,43 +48,53 @@ struct Place {
 // kernel while others wait, which only some GPUs allow.
 class Barrier {
  public:
-  explicit Barrier(unsigned threads) : threads_(threads) {}
+  explicit Barrier(unsigned threads) : threads_(threads), waits_(threads) {}
 
-  void wait(Place place) {
-    std::unique_lock<std::mutex> lock(mutex_);
-    if (waiting_ == 0) {
-      place_ = place;
-    } else if (place_.line != place.line || std::strcmp(place_.file, place.file) != 0) {
-      failure_ = "some threads of a block wait at " + place_.text() + ", others at " + place.text();
-      all_are_here_.notify_all();
+  // Two rounds take turns, each with its own lock. With one lock for both, a thread that is slow to leave a round would
+  // meet there those who have come to the next, and ThreadSanitizer would believe that it had waited for them.
+  void wait(unsigned thread, Place place) {
+    Round& round = rounds_[waits_[thread]++ % 2];
+    std::unique_lock<std::mutex> lock(round.mutex);
+    if (round.waiting == 0) {
+      round.place = place;
+    } else if (round.place.line != place.line || std::strcmp(round.place.file, place.file) != 0) {
+      round.failure = "some threads of a block wait at " + round.place.text() + ", others at " + place.text();
+      round.changed.notify_all();
     }
-    const unsigned long round = round_;
-    if (++waiting_ == threads_) {
-      waiting_ = 0;
-      ++round_;
-      all_are_here_.notify_all();
+    const unsigned long number = round.number;
+    if (++round.waiting == threads_) {
+      round.waiting = 0;
+      ++round.number;
+      round.changed.notify_all();
     }
-    all_are_here_.wait(lock, [&] { return round_ != round || !failure_.empty(); });
-    if (!failure_.empty()) {
-      throw std::runtime_error(failure_);
+    round.changed.wait(lock, [&] { return round.number != number || !round.failure.empty(); });
+    if (!round.failure.empty()) {
+      throw std::runtime_error(round.failure);
     }
   }
 
   // For threads that wait while another has failed elsewhere.
   void fail(const std::string& failure) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    failure_ = failure;
-    all_are_here_.notify_all();
+    for (Round& round : rounds_) {
+      const std::lock_guard<std::mutex> lock(round.mutex);
+      round.failure = failure;
+      round.changed.notify_all();
+    }
   }
 
  private:
+  struct Round {
+    std::mutex mutex;
+    std::condition_variable changed;
+    unsigned waiting = 0;
+    unsigned long number = 0;
+    Place place{"", 0};
+    std::string failure;
+  };
+
   const unsigned threads_;
-  std::mutex mutex_;
-  std::condition_variable all_are_here_;
-  unsigned waiting_ = 0;
-  unsigned long round_ = 0;
-  Place place_{"", 0};
-  std::string failure_;
+  Round rounds_[2];
+  std::vector<unsigned> waits_;  // of each thread, so far
 };
 
 constexpr unsigned kWarp = 32;
@@ -155,7 +165,7 @@ void launch(dim3 grid, dim3 shape, void (*kernel)(Parameters...), Arguments... a
           for (unsigned x = 0; x < grid.x; ++x) {
             blockIdx = dim3(x, y, z);
             kernel(arguments...);
-            together.barrier.wait({"the end of the kernel", 0});
+            together.barrier.wait(number, {"the end of the kernel", 0});
           }
         }
       }
@@ -184,7 +194,7 @@ void launch(dim3 grid, dim3 shape, void (*kernel)(Parameters...), Arguments... a
 inline void __syncthreads(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
   const emulator::Place place{file, line};
   if (!emulator::is_skipped(place)) {
-    emulator::block->barrier.wait(place);
+    emulator::block->barrier.wait(emulator::thread_number, place);
   }
 }
 
@@ -195,13 +205,14 @@ inline unsigned __ballot_sync(
   if (mask != ~0u) {
     throw std::invalid_argument("the emulator knows votes of whole warps only");
   }
-  warp.votes[emulator::thread_number % emulator::kWarp] = vote ? 1 : 0;
-  warp.barrier.wait({file, line});
+  const unsigned own_lane = emulator::thread_number % emulator::kWarp;
+  warp.votes[own_lane] = vote ? 1 : 0;
+  warp.barrier.wait(own_lane, {file, line});
   unsigned result = 0;
   for (unsigned lane = 0; lane < warp.threads; ++lane) {
     result |= warp.votes[lane] << lane;
   }
-  warp.barrier.wait({file, line});  // before anyone votes again
+  warp.barrier.wait(own_lane, {file, line});  // before anyone votes again
   return result;
 }
 

@@ -62,8 +62,10 @@ rank_boxes(const T* boxes, const T* scores, const int64_t* groups, int64_t count
     }
   }
   if (i < count) {
-    const int64_t group = groups ? groups[image * count + i] : 0;
-    ranked[image * count + better] = {load_box(boxes + 4 * i), group, is_candidate(boxes + 4 * i, scores[i]) ? i : -1};
+    RankedBox<T>& place = ranked[image * count + better];
+    place.box = load_box(boxes + 4 * i);
+    place.group = groups ? groups[image * count + i] : 0;
+    place.index = is_candidate(boxes + 4 * i, scores[i]) ? i : -1;
   }
 }
 

@@ -45,17 +45,20 @@ std::vector<float> boxes(int64_t count, float extent, bool hostile) {
   return result;
 }
 
+// Less than a tile, and several.
 void nms() {
-  constexpr int64_t batch = 2, count = 150, max_keep = 100;
-  std::vector<float> scores;
-  std::vector<int64_t> groups, keep(batch * max_keep);
-  for (int64_t i = 0; i < batch * count; ++i) {
-    scores.push_back(uniform(0, 1));
-    groups.push_back(generator() % 2);
+  constexpr int64_t batch = 2, max_keep = 100;
+  for (const int64_t count : {20, 150}) {
+    std::vector<float> scores;
+    std::vector<int64_t> groups, keep(batch * max_keep);
+    for (int64_t i = 0; i < batch * count; ++i) {
+      scores.push_back(uniform(0, 1));
+      groups.push_back(generator() % 2);
+    }
+    nms_float(
+        boxes(batch * count, 50, true).data(), scores.data(), groups.data(), batch, count, 0.3, max_keep, keep.data(),
+        64, 128);
   }
-  nms_float(
-      boxes(batch * count, 50, true).data(), scores.data(), groups.data(), batch, count, 0.3, max_keep, keep.data(),
-      64, 128);
 }
 
 void match_boxes() {
