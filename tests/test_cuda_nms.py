@@ -41,10 +41,10 @@ def test_agrees_with_the_loop_where_ties_are_everywhere(dtype, grouped):
             assert keep[image].tolist() == expected.tolist(), (seed, image)
 
 
-@pytest.mark.parametrize("count", [1, 31, 32, 33, 63, 64, 65, 127, 128, 129, 192])
+@pytest.mark.parametrize("count", [1, 31, 32, 33, 63, 64, 65, 128, 129])
 def test_whole_tiles_and_a_box_more_or_less(count):
     boxes, scores, groups = small_world(2, count=count, seed=count)
-    for max_keep in (1, 64, 200):
+    for max_keep in (5, 200):
         expected = torch.ops.maskrcnn.nms(boxes, scores, groups, 0.2, max_keep)
         assert torch.equal(emulated_kernels.nms(boxes, scores, groups, 0.2, max_keep), expected)
 
