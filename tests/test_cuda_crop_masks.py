@@ -5,12 +5,17 @@ import pytest
 import torch
 from test_mask_targets import NOT_FINITE, UNREADABLE, random_case
 
+from maskrcnn import ops
 from maskrcnn.reference.mask_targets import mask_target
 
 
 def assert_same(*arguments, threads=64):
+    targets = emulated_kernels.crop_masks(*arguments, threads=threads)
     expected = torch.ops.maskrcnn.crop_masks(*arguments)
-    assert torch.equal(emulated_kernels.crop_masks(*arguments, threads=threads), expected)
+    if ops.build_information()["compiled"]:
+        assert torch.equal(targets, expected)
+    else:  # PyTorch sums in another order
+        torch.testing.assert_close(targets, expected, rtol=1e-4, atol=1e-5)
 
 
 def one_image(seed, height, width, count):
