@@ -1,4 +1,5 @@
-# `make demo` and `make test` need nothing but Python >= 3.11, a C++ compiler and make; the rest they install into .venv.
+# `make demo` and `make test` need nothing but Python >= 3.11 and make; the rest they install into .venv. With a C++
+# compiler the ops are compiled.
 
 PYTHON ?= python3
 VENV   := .venv

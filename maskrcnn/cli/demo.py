@@ -16,6 +16,7 @@ What is left in the folder, replacing an earlier demo:
   held_out.png       pictures that it never saw, with what it finds in them
   metrics.json       recall, precision, hmean, threshold, images, train_seconds
   model.safetensors  the weights, for `predict` and `evaluate`
+  thresholds.png, log.csv, checkpoint.pt  scores at each threshold, losses of each step, the end of the training
 
 example:
   python -m maskrcnn demo --out runs/demo
