@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "../cuda_launch.h"
+#include "arguments.h"
 #include "kernel.cuh"
 
 namespace maskrcnn {
@@ -33,28 +34,12 @@ void crop_all(
 Tensor crop_masks(
     const Tensor& bitmaps, const Tensor& offsets, const Tensor& bitmap_boxes, const Tensor& rois,
     const Tensor& image_sizes, int64_t size, bool binary) {
-  STD_TORCH_CHECK(rois.dim() == 3 && rois.size(2) == 4, "crop_masks: rois must be (B, N, 4)");
+  check_crop_masks_arguments(bitmaps, offsets, bitmap_boxes, rois, image_sizes, size);
   const int64_t batch = rois.size(0), count = rois.size(1);
-  STD_TORCH_CHECK(
-      offsets.dim() == 2 && offsets.size(0) == batch && offsets.size(1) == count, "crop_masks: offsets must be (B, N)");
-  STD_TORCH_CHECK(
-      bitmap_boxes.dim() == 3 && bitmap_boxes.size(0) == batch && bitmap_boxes.size(1) == count &&
-          bitmap_boxes.size(2) == 4,
-      "crop_masks: bitmap_boxes must be (B, N, 4)");
-  STD_TORCH_CHECK(
-      image_sizes.dim() == 2 && image_sizes.size(0) == batch && image_sizes.size(1) == 2,
-      "crop_masks: image_sizes must be (B, 2)");
-  STD_TORCH_CHECK(
-      bitmaps.dim() == 1 && bitmaps.scalar_type() == ScalarType::Byte &&
-          (rois.scalar_type() == ScalarType::Float || rois.scalar_type() == ScalarType::Double) &&
-          offsets.scalar_type() == ScalarType::Long && bitmap_boxes.scalar_type() == ScalarType::Long &&
-          image_sizes.scalar_type() == ScalarType::Long,
-      "crop_masks: bitmaps must be uint8, rois float32 or float64, offsets, bitmap_boxes and image_sizes int64");
   STD_TORCH_CHECK(
       on_device_of(bitmaps, rois) && on_device_of(offsets, rois) && on_device_of(bitmap_boxes, rois) &&
           on_device_of(image_sizes, rois),
       "crop_masks: tensors must be on one GPU");
-  STD_TORCH_CHECK(size >= 1, "crop_masks: size must be 1 or more");
 
   const CurrentStream stream(rois);
   const Tensor all_pixels = torch::stable::contiguous(bitmaps), all_offsets = torch::stable::contiguous(offsets),

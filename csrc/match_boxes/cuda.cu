@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "../cuda_launch.h"
+#include "arguments.h"
 #include "kernel.cuh"
 
 namespace maskrcnn {
@@ -45,22 +46,8 @@ void match_all(
 std::tuple<Tensor, Tensor, Tensor> match_boxes(
     const Tensor& ground_truths, const Tensor& ground_truths_valid, const Tensor& boxes, const Tensor& boxes_valid,
     double floor) {
-  STD_TORCH_CHECK(
-      ground_truths.dim() == 3 && ground_truths.size(2) == 4, "match_boxes: ground_truths must be (B, G, 4)");
-  STD_TORCH_CHECK(boxes.dim() == 3 && boxes.size(2) == 4, "match_boxes: boxes must be (B, N, 4)");
+  check_match_boxes_arguments(ground_truths, ground_truths_valid, boxes, boxes_valid);
   const int64_t batch = boxes.size(0), count = boxes.size(1);
-  STD_TORCH_CHECK(
-      ground_truths.size(0) == batch && ground_truths_valid.dim() == 2 && ground_truths_valid.size(0) == batch &&
-          ground_truths_valid.size(1) == ground_truths.size(1),
-      "match_boxes: ground_truths_valid must be (B, G), with as many images as boxes");
-  STD_TORCH_CHECK(
-      boxes_valid.dim() == 2 && boxes_valid.size(0) == batch && boxes_valid.size(1) == count,
-      "match_boxes: boxes_valid must be (B, N)");
-  STD_TORCH_CHECK(
-      (boxes.scalar_type() == ScalarType::Float || boxes.scalar_type() == ScalarType::Double) &&
-          ground_truths.scalar_type() == boxes.scalar_type() &&
-          ground_truths_valid.scalar_type() == ScalarType::Bool && boxes_valid.scalar_type() == ScalarType::Bool,
-      "match_boxes: boxes and ground_truths must be float32 or float64, the same, and both masks bool");
   STD_TORCH_CHECK(
       on_device_of(ground_truths, boxes) && on_device_of(ground_truths_valid, boxes) &&
           on_device_of(boxes_valid, boxes),

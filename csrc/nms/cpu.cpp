@@ -14,6 +14,7 @@
 #include <optional>
 #include <vector>
 
+#include "arguments.h"
 #include "nms.h"
 
 namespace maskrcnn {
@@ -169,19 +170,11 @@ void nms_of_all_images(
 Tensor nms(
     const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& groups, double iou_threshold,
     int64_t max_keep) {
-  STD_TORCH_CHECK(boxes.dim() == 3 && boxes.size(2) == 4, "nms: boxes must be (B, N, 4)");
-  STD_TORCH_CHECK(
-      scores.dim() == 2 && scores.size(0) == boxes.size(0) && scores.size(1) == boxes.size(1),
-      "nms: scores must be (B, N)");
-  STD_TORCH_CHECK(scores.scalar_type() == boxes.scalar_type(), "nms: boxes and scores must have one dtype");
+  check_nms_arguments(boxes, scores, groups, max_keep);
   STD_TORCH_CHECK(boxes.is_cpu() && scores.is_cpu(), "nms: tensors must be on the CPU");
-  STD_TORCH_CHECK(max_keep >= 0, "nms: max_keep must not be negative");
   std::optional<Tensor> contiguous_groups;
   if (groups) {
-    STD_TORCH_CHECK(
-        groups->dim() == 2 && groups->size(0) == boxes.size(0) && groups->size(1) == boxes.size(1) &&
-            groups->scalar_type() == ScalarType::Long && groups->is_cpu(),
-        "nms: groups must be (B, N), int64, on the CPU");
+    STD_TORCH_CHECK(groups->is_cpu(), "nms: groups must be on the CPU");
     contiguous_groups = torch::stable::contiguous(*groups);
   }
   Tensor keep = torch::stable::new_empty(boxes, {boxes.size(0), max_keep}, ScalarType::Long);
@@ -191,7 +184,6 @@ Tensor nms(
     nms_of_all_images<float>(
         contiguous_boxes, contiguous_scores, contiguous_groups, static_cast<float>(iou_threshold), keep);
   } else {
-    STD_TORCH_CHECK(boxes.scalar_type() == ScalarType::Double, "nms: boxes must be float32 or float64");
     nms_of_all_images<double>(contiguous_boxes, contiguous_scores, contiguous_groups, iou_threshold, keep);
   }
   return keep;

@@ -3,13 +3,12 @@
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/util/BFloat16.h>
-#include <torch/headeronly/util/Half.h>
 
 #include <cstdint>
 #include <vector>
 
 #include "../cuda_launch.h"
+#include "../floating_point.h"
 #include "kernel.cuh"
 
 namespace maskrcnn {
@@ -101,20 +100,12 @@ Tensor pyramid_roi_align(
     int64_t sampling_ratio, bool aligned, double finest_size, bool channels_last) {
   STD_TORCH_CHECK(!features.empty(), "pyramid_roi_align: needs at least one level");
   STD_TORCH_CHECK(output_size > 0 && sampling_ratio >= 0, "pyramid_roi_align: sizes must not be negative");
-  const Pooling<float> pooling{output_size, sampling_ratio, aligned, static_cast<float>(finest_size)};
-  switch (features[0].scalar_type()) {
-    case ScalarType::Float:
-      return pool<float>(features, rois, strides, pooling, channels_last);
-    case ScalarType::BFloat16:
-      return pool<c10::BFloat16>(features, rois, strides, pooling, channels_last);
-    case ScalarType::Half:
-      return pool<c10::Half>(features, rois, strides, pooling, channels_last);
-    default:
-      STD_TORCH_CHECK(
-          features[0].scalar_type() == ScalarType::Double, "pyramid_roi_align: features must be floating-point");
-      return pool<double>(
-          features, rois, strides, Pooling<double>{output_size, sampling_ratio, aligned, finest_size}, channels_last);
-  }
+  return with_feature_types(features[0].scalar_type(), "pyramid_roi_align: features", [&](auto types) {
+    using Types = decltype(types);
+    using T = typename Types::Sum;
+    const Pooling<T> pooling{output_size, sampling_ratio, aligned, static_cast<T>(finest_size)};
+    return pool<typename Types::Feature>(features, rois, strides, pooling, channels_last);
+  });
 }
 
 template <typename F, typename T>
@@ -179,21 +170,12 @@ std::vector<Tensor> pyramid_roi_align_backward(
   STD_TORCH_CHECK(
       heights.size() == widths.size(), "pyramid_roi_align_backward: needs height, width and stride of each level");
   STD_TORCH_CHECK(output_size > 0 && sampling_ratio >= 0, "pyramid_roi_align_backward: sizes must not be negative");
-  const Pooling<float> pooling{output_size, sampling_ratio, aligned, static_cast<float>(finest_size)};
-  switch (gradient.scalar_type()) {
-    case ScalarType::Float:
-      return spread<float>(gradient, rois, heights, widths, strides, pooling, channels_last);
-    case ScalarType::BFloat16:
-      return spread<c10::BFloat16>(gradient, rois, heights, widths, strides, pooling, channels_last);
-    case ScalarType::Half:
-      return spread<c10::Half>(gradient, rois, heights, widths, strides, pooling, channels_last);
-    default:
-      STD_TORCH_CHECK(
-          gradient.scalar_type() == ScalarType::Double, "pyramid_roi_align_backward: gradient must be floating-point");
-      return spread<double>(
-          gradient, rois, heights, widths, strides, Pooling<double>{output_size, sampling_ratio, aligned, finest_size},
-          channels_last);
-  }
+  return with_feature_types(gradient.scalar_type(), "pyramid_roi_align_backward: gradient", [&](auto types) {
+    using Types = decltype(types);
+    using T = typename Types::Sum;
+    const Pooling<T> pooling{output_size, sampling_ratio, aligned, static_cast<T>(finest_size)};
+    return spread<typename Types::Feature>(gradient, rois, heights, widths, strides, pooling, channels_last);
+  });
 }
 
 }  // namespace

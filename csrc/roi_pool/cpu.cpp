@@ -7,13 +7,12 @@
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/util/BFloat16.h>
-#include <torch/headeronly/util/Half.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <tuple>
 
+#include "../floating_point.h"
 #include "roi_pool.h"
 
 namespace maskrcnn {
@@ -160,21 +159,12 @@ std::tuple<Tensor, Tensor> roi_pool(
   if (pooled.numel() == 0) {
     return std::make_tuple(pooled, argmax);
   }
-  const float scale = static_cast<float>(1.0 / stride);
-  switch (dtype) {
-    case ScalarType::Float:
-      pool_all<float, float>(feature, all_rois, output_size, scale, channels_last, pooled, argmax);
-      break;
-    case ScalarType::BFloat16:
-      pool_all<c10::BFloat16, float>(feature, all_rois, output_size, scale, channels_last, pooled, argmax);
-      break;
-    case ScalarType::Half:
-      pool_all<c10::Half, float>(feature, all_rois, output_size, scale, channels_last, pooled, argmax);
-      break;
-    default:
-      STD_TORCH_CHECK(dtype == ScalarType::Double, "roi_pool: feature must be floating-point");
-      pool_all<double, double>(feature, all_rois, output_size, 1.0 / stride, channels_last, pooled, argmax);
-  }
+  with_feature_types(dtype, "roi_pool: feature", [&](auto types) {
+    using Types = decltype(types);
+    using T = typename Types::Sum;
+    const T scale = static_cast<T>(1.0 / stride);
+    pool_all<typename Types::Feature, T>(feature, all_rois, output_size, scale, channels_last, pooled, argmax);
+  });
   return std::make_tuple(pooled, argmax);
 }
 
@@ -236,20 +226,10 @@ Tensor roi_pool_backward(
   if (gradient.numel() == 0) {
     return result;
   }
-  switch (dtype) {
-    case ScalarType::Float:
-      spread_all<float, float>(gradient, argmax, channels_last, result);
-      break;
-    case ScalarType::BFloat16:
-      spread_all<c10::BFloat16, float>(gradient, argmax, channels_last, result);
-      break;
-    case ScalarType::Half:
-      spread_all<c10::Half, float>(gradient, argmax, channels_last, result);
-      break;
-    default:
-      STD_TORCH_CHECK(dtype == ScalarType::Double, "roi_pool_backward: gradient must be floating-point");
-      spread_all<double, double>(gradient, argmax, channels_last, result);
-  }
+  with_feature_types(dtype, "roi_pool_backward: gradient", [&](auto types) {
+    using Types = decltype(types);
+    spread_all<typename Types::Feature, typename Types::Sum>(gradient, argmax, channels_last, result);
+  });
   return result;
 }
 
