@@ -16,7 +16,6 @@ from torch import Tensor
 
 from maskrcnn import ops
 from maskrcnn.benchmarks.measure import median_seconds
-from maskrcnn.boxes import iou
 from maskrcnn.ops import fallback_matching, run_length
 
 ROUNDS = 7
@@ -98,9 +97,11 @@ def _roi_align(device: str) -> Iterator[Comparison]:
     our_gradient = gradient.to(memory_format=torch.channels_last).view(2, 500, 256, 7, 7)
 
     def our_forward() -> Tensor:
+        """(2, 500, 256, 7, 7)."""
         return ops.pyramid_roi_align([ours], rois, output_size=7, strides=[4], sampling_ratio=2, aligned=True)
 
     def their_forward() -> Tensor:
+        """(1000, 256, 7, 7)."""
         return torchvision_ops.roi_align(theirs, theirs_rois, 7, 0.25, 2, aligned=True)
 
     outputs = 1000 * 256 * 49
@@ -148,8 +149,9 @@ def _match_boxes(device: str) -> Comparison:
     detection = _installed("torchvision.models.detection._utils")
     peer, peer_name = lambda: fallback_matching.match_boxes(*arguments, 0.3), "the same in PyTorch"
     if detection is not None:
+        box_iou = _installed("torchvision.ops").box_iou
         matcher = detection.Matcher(0.7, 0.3, allow_low_quality_matches=True)
-        peer, peer_name = lambda: matcher(iou(arguments[0][0], arguments[2][0])), "torchvision Matcher"
+        peer, peer_name = lambda: matcher(box_iou(arguments[0][0], arguments[2][0])), "torchvision box_iou and Matcher"
     return Comparison(
         f"matching {count:,} anchors with {slots} ground truths",
         peer_name,
