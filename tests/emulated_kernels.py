@@ -182,7 +182,7 @@ def pyramid_roi_align_backward(
     levels = []
     for height, width in zip(heights, widths, strict=True):
         shape = (height, width, channels) if channels_last else (channels, height, width)
-        level = rois.new_full((batch, *shape), -7.0)
+        level = gradient.new_full((batch, *shape), -7.0)
         levels.append(level.permute(0, 3, 1, 2) if channels_last else level)
     if batch * channels:
         _call(

@@ -267,6 +267,9 @@ std::vector<Tensor> spread(
   if (gradient.numel() > 0) {
     spread_all<F, T>(pyramid, gradient);
   }
+  for (Tensor& level : result) {
+    level = torch::stable::to(level, gradient.scalar_type());
+  }
   return result;
 }
 

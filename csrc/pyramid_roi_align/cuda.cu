@@ -117,17 +117,17 @@ std::vector<Tensor> spread(
   const CurrentStream stream(rois);
   const Tensor contiguous_rois = torch::stable::contiguous(rois);
   const int64_t batch = rois.size(0), channels = gradient.size(2);
-  Levels<T, T> levels{};
+  Levels<F, T> levels{};
   std::vector<Tensor> result;
   int64_t tiles = 0;
   for (size_t i = 0; i < heights.size(); ++i) {
     STD_TORCH_CHECK(heights[i] > 0 && widths[i] > 0, "pyramid_roi_align: levels must not be empty");
-    Tensor level = channels_last ? torch::stable::new_empty(rois, {batch, heights[i], widths[i], channels})
-                                 : torch::stable::new_empty(rois, {batch, channels, heights[i], widths[i]});
+    Tensor level = channels_last ? torch::stable::new_empty(gradient, {batch, heights[i], widths[i], channels})
+                                 : torch::stable::new_empty(gradient, {batch, channels, heights[i], widths[i]});
     if (channels_last) {
       level = torch::stable::transpose(torch::stable::transpose(level, 1, 3), 2, 3);
     }
-    add_level(levels, level, level.mutable_data_ptr<T>(), strides[i]);
+    add_level(levels, level, static_cast<F*>(level.mutable_data_ptr()), strides[i]);
     tiles += tiles_along(heights[i]) * tiles_along(widths[i]);
     result.push_back(level);
   }

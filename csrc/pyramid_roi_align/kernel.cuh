@@ -114,7 +114,7 @@ MASKRCNN_HOST_DEVICE inline int64_t tiles_along(int64_t extent) {
 // Vectorised; then the channels of `incoming` are neighbours too, and their number is a multiple of N.
 template <typename F, typename T, int N, bool Vectorised>
 __global__ void __launch_bounds__(kThreads, 2) collect_gradients(
-    Levels<T, T> levels, Pooling<T> pooling, const T* rois, int64_t rois_per_image, Incoming<F> incoming,
+    Levels<F, T> levels, Pooling<T> pooling, const T* rois, int64_t rois_per_image, Incoming<F> incoming,
     int64_t channels) {
   __shared__ unsigned touching[kRoisPerRound / kWarp];  // a bit for each RoI of this round
   __shared__ T row_weights[kBins][kTile], column_weights[kBins][kTile];
@@ -134,7 +134,7 @@ __global__ void __launch_bounds__(kThreads, 2) collect_gradients(
     tile -= tiles_along(levels.level[level_index].height) * tiles_along(levels.level[level_index].width);
     ++level_index;
   }
-  const Level<T>& level = levels.level[level_index];
+  const Level<F>& level = levels.level[level_index];
   const T scale = levels.scale[level_index];
   const int64_t top = tile / tiles_along(level.width) * kTile, left = tile % tiles_along(level.width) * kTile;
   const int64_t y = top + threadIdx.y;
@@ -226,23 +226,23 @@ __global__ void __launch_bounds__(kThreads, 2) collect_gradients(
   if (!works) {
     return;
   }
-  T* row = level.data + image * level.image_stride + y * level.row_stride + first_channel * level.channel_stride;
+  F* row = level.data + image * level.image_stride + y * level.row_stride + first_channel * level.channel_stride;
   MASKRCNN_UNROLL
   for (int x = 0; x < kTile; ++x) {
     if (left + x < level.width) {
-      T* pixel = row + (left + x) * level.column_stride;
+      F* pixel = row + (left + x) * level.column_stride;
       if (Vectorised) {
-        Channels<T, N> result;
+        Channels<F, N> result;
         MASKRCNN_UNROLL
         for (int n = 0; n < N; ++n) {
-          result.value[n] = sums[x][n];
+          result.value[n] = static_cast<F>(sums[x][n]);
         }
-        *reinterpret_cast<Channels<T, N>*>(pixel) = result;
+        *reinterpret_cast<Channels<F, N>*>(pixel) = result;
       } else {
         MASKRCNN_UNROLL
         for (int n = 0; n < N; ++n) {
           if (first_channel + n < channels) {
-            pixel[n * level.channel_stride] = sums[x][n];
+            pixel[n * level.channel_stride] = static_cast<F>(sums[x][n]);
           }
         }
       }

@@ -80,7 +80,7 @@ def pyramid_roi_align_backward(
     finest_size: float,
     channels_last: bool,
 ) -> list[Tensor]:
-    """Gradients (B, C, H_l, W_l) of each level, in the dtype of `rois`, from those of the output (B, R, C, S, S).
+    """Gradients (B, C, H_l, W_l) of each level, summed in the dtype of `rois`, from those of the output (B, R, C, S, S).
 
     The transposed matrix carries gradients from the bins back to the pixels.
     """
@@ -99,7 +99,7 @@ def pyramid_roi_align_backward(
         for level, (height, width) in zip(levels, sizes, strict=True)
     ]
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    return [level.clone(memory_format=memory_format) for level in gradients]
+    return [level.to(gradient.dtype, copy=True, memory_format=memory_format) for level in gradients]
 
 
 def _pooling_matrices(

@@ -26,7 +26,7 @@ SCHEMAS = {
         "(Tensor[] features, Tensor rois, int output_size, float[] strides, int sampling_ratio, bool aligned, "
         "float finest_size, bool channels_last) -> Tensor"
     ),
-    # The gradients come in the dtype of the RoIs, the one in which they were summed.
+    # The gradients are summed in the dtype of the RoIs and come in that of the gradient they are made from.
     "pyramid_roi_align_backward": (
         "(Tensor gradient, Tensor rois, SymInt[] heights, SymInt[] widths, int output_size, float[] strides, "
         "int sampling_ratio, bool aligned, float finest_size, bool channels_last) -> Tensor[]"
@@ -114,11 +114,10 @@ def _gradient_shapes(
     channels_last: bool,
 ) -> list[Tensor]:
     batch, channels = rois.shape[0], gradient.shape[2]
+    sizes = zip(heights, widths, strict=True)
     if channels_last:
-        return [
-            rois.new_empty((batch, h, w, channels)).permute(0, 3, 1, 2) for h, w in zip(heights, widths, strict=True)
-        ]
-    return [rois.new_empty((batch, channels, h, w)) for h, w in zip(heights, widths, strict=True)]
+        return [gradient.new_empty((batch, h, w, channels)).permute(0, 3, 1, 2) for h, w in sizes]
+    return [gradient.new_empty((batch, channels, h, w)) for h, w in sizes]
 
 
 @torch.library.register_fake("maskrcnn::crop_masks", lib=_library)
@@ -162,14 +161,13 @@ def _remember_sizes(ctx: Any, inputs: tuple, output: Tensor) -> None:
     features, rois, *settings = inputs
     ctx.save_for_backward(rois)
     ctx.heights, ctx.widths = [level.shape[2] for level in features], [level.shape[3] for level in features]
-    ctx.dtype = features[0].dtype
     ctx.settings = settings
 
 
 def _pyramid_roi_align_gradient(ctx: Any, gradient: Tensor) -> tuple:
     (rois,) = ctx.saved_tensors
     levels = torch.ops.maskrcnn.pyramid_roi_align_backward(gradient, rois, ctx.heights, ctx.widths, *ctx.settings)
-    return [level.to(ctx.dtype) for level in levels], *[None] * (1 + len(ctx.settings))
+    return levels, *[None] * (1 + len(ctx.settings))
 
 
 torch.library.register_autograd(

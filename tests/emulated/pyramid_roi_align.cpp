@@ -42,7 +42,7 @@ void collect(
     void* const* data, const int64_t* numbers, const double* strides, int64_t level_count, const T* rois,
     int64_t batch, int64_t rois_per_image, int64_t channels, int64_t size, int64_t sampling_ratio, bool aligned,
     double finest_size, const F* incoming, const int64_t* incoming_strides, unsigned lanes) {
-  const auto levels = levels_of<T, T>(data, numbers, strides, level_count);
+  const auto levels = levels_of<F, T>(data, numbers, strides, level_count);
   const Pooling<T> pooling{size, sampling_ratio, aligned, static_cast<T>(finest_size)};
   const Incoming<F> gradient{
       incoming,           incoming_strides[0], incoming_strides[1], incoming_strides[2],
