@@ -80,7 +80,7 @@ def pyramid_roi_align_backward(
     finest_size: float,
     channels_last: bool,
 ) -> list[Tensor]:
-    """Gradients (B, C, H_l, W_l) of each level, summed in the dtype of `rois`, from those of the output (B, R, C, S, S).
+    """Gradients (B, C, H_l, W_l) of each level from those of the output (B, R, C, S, S), summed in the dtype of `rois`.
 
     The transposed matrix carries gradients from the bins back to the pixels.
     """
