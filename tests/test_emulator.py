@@ -18,12 +18,13 @@ BARRIERS = [
 ]
 
 
-def run(program: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+def run(
+    program: Path, *arguments: str, timeout: float | None = None, **environment: str
+) -> subprocess.CompletedProcess:
     # ThreadSanitizer's memory layout does not fit the addresses that a kernel with much randomness in them gives out.
     fixed_addresses = ["setarch", "-R"] if shutil.which("setarch") else []
-    return subprocess.run(
-        [*fixed_addresses, str(program), *arguments], capture_output=True, text=True, env=os.environ | environment
-    )
+    command = [*fixed_addresses, str(program), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=os.environ | environment)
 
 
 def build(folder: Path, source: str, *flags: str) -> Path:
@@ -106,6 +107,38 @@ def test_a_barrier_that_not_all_threads_reach_is_an_error_and_no_deadlock(tmp_pa
     assert len(set(re.findall(r"kernel\.cpp:\d+", run(program, "1", "8").stdout))) == 2
     assert run(program, "2", "8").stdout == "well"
     assert "a block has 1 to 1024 threads" in run(program, "2", "0").stdout
+
+
+LOST_VOTES = """
+__global__ void vote(int how) {
+  if (how == 0 && threadIdx.x == 5) { return; }
+  if (how != 1 || threadIdx.x != 40) {
+    __ballot_sync(~0u, true);
+  }
+  __syncthreads();
+  if (how == 2) { throw std::runtime_error("its own error"); }
+}
+int main(int, char** arguments) {
+  const int how = arguments[1][0] - '0';
+  try {
+    emulator::launch(3, how == 0 ? 32 : 70, vote, how);
+    std::printf("well");
+  } catch (const std::exception& error) {
+    std::printf("%s", error.what());
+  }
+}
+"""
+
+
+def test_a_vote_that_not_all_threads_of_the_warp_take_part_in_is_an_error_and_no_deadlock(tmp_path):
+    program = build(tmp_path, LOST_VOTES)
+    left, absent = run(program, "0", timeout=60).stdout, run(program, "1", timeout=60).stdout
+    for message in (left, absent):
+        assert message.startswith("all threads of a block wait, and none can go on: some at ")
+    assert len(re.findall(r"kernel\.cpp:\d+", left)) == 1 and "the end of the kernel" in left
+    assert len(set(re.findall(r"kernel\.cpp:\d+", absent))) == 2
+    assert run(program, "2", timeout=60).stdout == "its own error"
+    assert run(program, "3", timeout=60).stdout == "well"
 
 
 def blocks_of_readme(language: str) -> list[str]:

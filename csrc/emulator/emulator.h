@@ -9,11 +9,13 @@
 #error "nvcc compiles kernels for a GPU; the emulator is for a C++ compiler"
 #endif
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -43,35 +45,16 @@ struct Place {
   }
 };
 
-// Where a number of threads wait for each other. That they all wait at the same place of the source is a rule of CUDA
-// whose breach can go unnoticed on a GPU; here it ends the launch. The same holds for a thread that has left the
+struct Block;
+
+// Where a number of threads of a block wait for each other. That they all wait at the same place of the source is a rule
+// of CUDA whose breach can go unnoticed on a GPU; here it ends the launch. The same holds for a thread that has left the
 // kernel while others wait, which only some GPUs allow.
 class Barrier {
  public:
-  explicit Barrier(unsigned threads) : threads_(threads), waits_(threads) {}
+  Barrier(unsigned threads, Block& block) : threads_(threads), block_(block), waits_(threads) {}
 
-  // Two rounds take turns, each with its own lock. With one lock for both, a thread that is slow to leave a round would
-  // meet there those who have come to the next, and ThreadSanitizer would believe that it had waited for them.
-  void wait(unsigned thread, Place place) {
-    Round& round = rounds_[waits_[thread]++ % 2];
-    std::unique_lock<std::mutex> lock(round.mutex);
-    if (round.waiting == 0) {
-      round.place = place;
-    } else if (round.place.line != place.line || std::strcmp(round.place.file, place.file) != 0) {
-      round.failure = "some threads of a block wait at " + round.place.text() + ", others at " + place.text();
-      round.changed.notify_all();
-    }
-    const unsigned long number = round.number;
-    if (++round.waiting == threads_) {
-      round.waiting = 0;
-      ++round.number;
-      round.changed.notify_all();
-    }
-    round.changed.wait(lock, [&] { return round.number != number || !round.failure.empty(); });
-    if (!round.failure.empty()) {
-      throw std::runtime_error(round.failure);
-    }
-  }
+  void wait(unsigned thread, Place place);
 
   // For threads that wait while another has failed elsewhere.
   void fail(const std::string& failure) {
@@ -79,6 +62,15 @@ class Barrier {
       const std::lock_guard<std::mutex> lock(round.mutex);
       round.failure = failure;
       round.changed.notify_all();
+    }
+  }
+
+  void add_places(std::set<std::string>& places) {
+    for (Round& round : rounds_) {
+      const std::lock_guard<std::mutex> lock(round.mutex);
+      if (round.waiting > 0) {
+        places.insert(round.place.text());
+      }
     }
   }
 
@@ -93,6 +85,7 @@ class Barrier {
   };
 
   const unsigned threads_;
+  Block& block_;
   Round rounds_[2];
   std::vector<unsigned> waits_;  // of each thread, so far
 };
@@ -101,7 +94,7 @@ constexpr unsigned kWarp = 32;
 
 // 32 threads in a row, which can show each other a value.
 struct Warp {
-  explicit Warp(unsigned threads) : threads(threads), barrier(threads) {}
+  Warp(unsigned threads, Block& block) : threads(threads), barrier(threads, block) {}
 
   unsigned threads;
   Barrier barrier;
@@ -110,9 +103,9 @@ struct Warp {
 
 // The threads that run one block after another.
 struct Block {
-  explicit Block(unsigned threads) : barrier(threads) {
+  explicit Block(unsigned threads) : threads(threads), barrier(threads, *this) {
     for (unsigned first = 0; first < threads; first += kWarp) {
-      warps.push_back(std::make_unique<Warp>(threads - first < kWarp ? threads - first : kWarp));
+      warps.push_back(std::make_unique<Warp>(threads - first < kWarp ? threads - first : kWarp, *this));
     }
   }
 
@@ -123,9 +116,55 @@ struct Block {
     }
   }
 
+  // For the last thread that could have gone on, when it has to wait, too.
+  void fail_for_ever_waiting() {
+    std::set<std::string> places;
+    barrier.add_places(places);
+    for (auto& warp : warps) {
+      warp->barrier.add_places(places);
+    }
+    std::string failure = "all threads of a block wait, and none can go on:";
+    for (const std::string& place : places) {
+      failure += (place == *places.begin() ? " some at " : ", others at ") + place;
+    }
+    fail(failure);
+  }
+
+  const unsigned threads;
+  // Threads that wait, at whichever barrier. Counted in relaxed order, or ThreadSanitizer would believe that a thread
+  // has waited for all who were counted before it.
+  std::atomic<unsigned> waiting{0};
   Barrier barrier;
   std::vector<std::unique_ptr<Warp>> warps;
 };
+
+// Two rounds take turns, each with its own lock. With one lock for both, a thread that is slow to leave a round would
+// meet there those who have come to the next, and ThreadSanitizer would believe that it had waited for them.
+inline void Barrier::wait(unsigned thread, Place place) {
+  Round& round = rounds_[waits_[thread]++ % 2];
+  std::unique_lock<std::mutex> lock(round.mutex);
+  if (round.waiting == 0) {
+    round.place = place;
+  } else if (round.place.line != place.line || std::strcmp(round.place.file, place.file) != 0) {
+    // `launch` tells the others.
+    throw std::runtime_error("some threads of a block wait at " + round.place.text() + ", others at " + place.text());
+  }
+  const unsigned long number = round.number;
+  if (++round.waiting == threads_) {
+    block_.waiting.fetch_sub(threads_ - 1, std::memory_order_relaxed);
+    round.waiting = 0;
+    ++round.number;
+    round.changed.notify_all();
+  } else if (block_.waiting.fetch_add(1, std::memory_order_relaxed) + 1 == block_.threads) {
+    lock.unlock();
+    block_.fail_for_ever_waiting();
+    lock.lock();
+  }
+  round.changed.wait(lock, [&] { return round.number != number || !round.failure.empty(); });
+  if (!round.failure.empty()) {
+    throw std::runtime_error(round.failure);
+  }
+}
 
 inline thread_local Block* block = nullptr;
 inline thread_local unsigned thread_number = 0;
