@@ -26,16 +26,6 @@ void check_rois(const Tensor& rois, ScalarType sum_type, size_t levels, size_t s
   STD_TORCH_CHECK(levels <= kMostLevels, "pyramid_roi_align: the GPU takes at most ", kMostLevels, " levels");
 }
 
-// Whether each pixel's channels can be read in pieces of 16 bytes.
-template <typename F>
-bool has_whole_vectors(const void* data, int64_t channels, int64_t channel_stride, std::vector<int64_t> other_strides) {
-  bool whole = channel_stride == 1 && channels % kVector<F> == 0 && reinterpret_cast<uintptr_t>(data) % 16 == 0;
-  for (const int64_t stride : other_strides) {
-    whole = whole && stride % kVector<F> == 0;
-  }
-  return whole;
-}
-
 template <typename F, typename T>
 void add_level(Levels<F, T>& levels, const Tensor& tensor, F* data, double stride) {
   levels.level[levels.count] = {data,

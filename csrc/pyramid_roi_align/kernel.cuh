@@ -12,6 +12,7 @@
 
 #include <cstdint>
 
+#include "../channels.h"
 #include "pyramid_roi_align.h"
 
 namespace maskrcnn {
@@ -30,15 +31,6 @@ struct Levels {
   T scale[kMostLevels];
   int count;
 };
-
-// Neighbouring channels, read and written in pieces of 16 bytes.
-template <typename F, int N>
-struct alignas(N * sizeof(F) < 16 ? N * sizeof(F) : 16) Channels {
-  F value[N];
-};
-
-template <typename F>
-constexpr int kVector = 16 / sizeof(F);
 
 // A pixel that has no weight is not read: it must not turn the sum into NaN by being infinite.
 template <int N, typename F, typename T>
