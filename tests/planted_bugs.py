@@ -603,7 +603,7 @@ BUGS = (
     PlantedBug(
         "the gradient of an empty bin given to the first pixel",
         f"{POOL}:roi_pool_backward",
-        "values.masked_fill(pixels < 0, 0)",
+        "values.masked_fill(outside, 0)",
         "values",
         "test_roi_pool:test_an_argmax_outside_the_feature_is_ignored",
         {"implementation": POOL_IN_PYTORCH},

@@ -270,8 +270,8 @@ def test_rois_are_constants():
 
 def test_an_argmax_outside_the_feature_is_ignored(implementation):
     """Whoever calls the backward op with numbers of his own must not write elsewhere."""
-    argmax = torch.tensor([-7, 3]).view(1, 2, 1, 1, 1).int()
-    spread = implementation.spread(torch.ones(1, 2, 1, 1, 1), argmax, 2, 2, False)
+    argmax = torch.tensor([-7, 3, 4, 2**31 - 1]).view(1, 4, 1, 1, 1).int()
+    spread = implementation.spread(torch.ones(1, 4, 1, 1, 1), argmax, 2, 2, False)
     assert spread.flatten().tolist() == [0, 0, 0, 1]
 
 

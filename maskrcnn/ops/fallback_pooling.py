@@ -49,14 +49,18 @@ def roi_pool(
 
 
 def roi_pool_backward(gradient: Tensor, argmax: Tensor, height: int, width: int, channels_last: bool) -> Tensor:
-    """The gradient (B, C, H, W) of the feature, in float32 or float64, from that of the result (B, R, C, S, S)."""
+    """The gradient (B, C, H, W) of the feature, in float32 or float64, from that of the result (B, R, C, S, S).
+
+    On a GPU `scatter_add_` sums in whatever order the threads come, unless `torch.use_deterministic_algorithms` is on.
+    """
     batch, channels = gradient.shape[0], gradient.shape[2]
     total = gradient.new_zeros(
         (batch, channels, height * width), dtype=torch.promote_types(gradient.dtype, torch.float32)
     )
     pixels = argmax.transpose(1, 2).flatten(2).long()
     values = gradient.transpose(1, 2).flatten(2).to(total.dtype)
-    total.scatter_add_(2, pixels.clamp(min=0), values.masked_fill(pixels < 0, 0))
+    outside = (pixels < 0) | (pixels >= height * width)  # an empty bin has -1
+    total.scatter_add_(2, pixels.masked_fill(outside, 0), values.masked_fill(outside, 0))
     total = total.view(batch, channels, height, width)
     return total.contiguous(memory_format=torch.channels_last) if channels_last else total
 
