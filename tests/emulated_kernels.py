@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 ROOT = Path(__file__).resolve().parent.parent
-OPS = ("nms", "match_boxes", "crop_masks", "pyramid_roi_align")
+OPS = ("nms", "match_boxes", "crop_masks", "paste_masks", "pyramid_roi_align", "roi_pool")
 WARNINGS = ("-Wall", "-Wextra", "-Werror")
 _BUILT = ROOT / "build" / "emulated"
 _NAMES = {torch.float32: "float", torch.float64: "double", torch.float16: "half", torch.bfloat16: "bfloat16"}
@@ -141,6 +141,58 @@ def crop_masks(
     return targets
 
 
+def paste_masks(
+    masks: Tensor, boxes: Tensor, height: int, width: int, padded_resize: bool, threads: int = 32
+) -> Tensor:
+    # Not to begin at a whole word, which no picture but the first can rely on.
+    memory = torch.full((len(masks) * height * width + 3,), 7, dtype=torch.uint8)
+    pictures = memory[3:].view(torch.bool).view(len(masks), height, width)
+    if pictures.numel():
+        _call(
+            "paste_masks", f"paste_masks_{_NAMES[masks.dtype]}", masks.contiguous(), boxes.contiguous(), len(masks),
+            masks.shape[1], height, width, padded_resize, pictures, threads,
+        )  # fmt: skip
+    assert (memory[:3] == 7).all() and (memory[3:] <= 1).all(), "every pixel is written, and nothing else"
+    return pictures
+
+
+def roi_pool(
+    feature: Tensor, rois: Tensor, output_size: int, stride: float, channels_last: bool, threads: int = 64
+) -> tuple[Tensor, Tensor]:
+    (batch, count), channels = rois.shape[:2], feature.shape[1]
+    shape = (output_size, output_size, channels) if channels_last else (channels, output_size, output_size)
+    results = feature.new_full((batch, count, *shape), -7.0), torch.full((batch, count, *shape), -7).int()
+    if results[0].numel():
+        numbers = (ctypes.c_int64 * 6)(*feature.shape[2:], *feature.stride())
+        _call(
+            "roi_pool", f"roi_pool_{_NAMES[feature.dtype]}", feature, numbers, float(stride), rois.contiguous(), batch,
+            count, channels, output_size, channels_last, *results, threads,
+            channels_last and _whole_vectors(feature, 1),
+        )  # fmt: skip
+    return tuple(result.permute(0, 1, 4, 2, 3) if channels_last else result for result in results)
+
+
+def roi_pool_backward(
+    gradient: Tensor,
+    argmax: Tensor,
+    height: int,
+    width: int,
+    channels_last: bool,
+    reach_threads: int = 4,
+    tiles_per_block: int = 1,
+) -> Tensor:
+    batch, count, channels, size = gradient.shape[:4]
+    shape = (height, width, channels) if channels_last else (channels, height, width)
+    result = torch.full((batch, *shape), -7.0, dtype=torch.promote_types(gradient.dtype, torch.float32))
+    if result.numel():
+        _call(
+            "roi_pool", f"roi_pool_backward_{_NAMES[gradient.dtype]}", gradient,
+            (ctypes.c_int64 * 5)(*gradient.stride()), argmax, (ctypes.c_int64 * 5)(*argmax.stride()), batch, count,
+            channels, size, height, width, channels_last, result, reach_threads, tiles_per_block,
+        )  # fmt: skip
+    return result.permute(0, 3, 1, 2) if channels_last else result
+
+
 def pyramid_roi_align(
     features: list[Tensor],
     rois: Tensor,
@@ -195,7 +247,7 @@ def pyramid_roi_align_backward(
 
 
 def _whole_vectors(tensor: Tensor, channel_dimension: int) -> bool:
-    """As `has_whole_vectors` in csrc/pyramid_roi_align/cuda.cu."""
+    """As `has_whole_vectors` in csrc/channels.h."""
     vector = 16 // tensor.element_size()
     others = [stride for dimension, stride in enumerate(tensor.stride()) if dimension != channel_dimension]
     return (

@@ -47,9 +47,9 @@ struct Place {
 
 struct Block;
 
-// Where a number of threads of a block wait for each other. That they all wait at the same place of the source is a rule
-// of CUDA whose breach can go unnoticed on a GPU; here it ends the launch. The same holds for a thread that has left the
-// kernel while others wait, which only some GPUs allow.
+// Where a number of threads of a block wait for each other. That they all wait at the same place of the source is a
+// rule of CUDA whose breach can go unnoticed on a GPU; here it ends the launch. The same holds for a thread that has
+// left the kernel while others wait, which only some GPUs allow.
 class Barrier {
  public:
   Barrier(unsigned threads, Block& block) : threads_(threads), block_(block), waits_(threads) {}
@@ -272,6 +272,16 @@ T atomicMax(T* address, T value) {
   T before;
   __atomic_load(address, &before, __ATOMIC_RELAXED);
   while (before < value &&
+         !__atomic_compare_exchange(address, &before, &value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  }
+  return before;
+}
+
+template <typename T>
+T atomicMin(T* address, T value) {
+  T before;
+  __atomic_load(address, &before, __ATOMIC_RELAXED);
+  while (value < before &&
          !__atomic_compare_exchange(address, &before, &value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
   }
   return before;

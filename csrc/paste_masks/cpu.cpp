@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "arguments.h"
 #include "paste_masks.h"
 
 namespace maskrcnn {
@@ -128,17 +129,8 @@ void paste_all(const Tensor& masks, const Tensor& boxes, bool padded_resize, Ten
 }
 
 Tensor paste_masks(const Tensor& masks, const Tensor& boxes, int64_t height, int64_t width, bool padded_resize) {
-  STD_TORCH_CHECK(
-      masks.dim() == 3 && masks.size(1) == masks.size(2) && masks.size(1) > 0,
-      "paste_masks: masks must be (N, m, m), with cells");
-  STD_TORCH_CHECK(
-      boxes.dim() == 2 && boxes.size(0) == masks.size(0) && boxes.size(1) == 4, "paste_masks: boxes must be (N, 4)");
-  STD_TORCH_CHECK(
-      (masks.scalar_type() == ScalarType::Float || masks.scalar_type() == ScalarType::Double) &&
-          boxes.scalar_type() == masks.scalar_type(),
-      "paste_masks: masks and boxes must be float32 or float64, the same");
+  check_paste_masks_arguments(masks, boxes, height, width);
   STD_TORCH_CHECK(masks.is_cpu() && boxes.is_cpu(), "paste_masks: tensors must be on the CPU");
-  STD_TORCH_CHECK(height >= 0 && width >= 0, "paste_masks: height and width must not be negative");
 
   const Tensor all_masks = torch::stable::contiguous(masks), all_boxes = torch::stable::contiguous(boxes);
   Tensor pictures = torch::stable::new_empty(masks, {masks.size(0), height, width}, ScalarType::Bool);

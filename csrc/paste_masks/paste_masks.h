@@ -40,19 +40,27 @@ mask_axis(T low, T high, int64_t cells, bool padded_resize) {
   return {low, std::isfinite(extent) && extent > T(0) ? extent : T(0), cells, padded_resize};
 }
 
+// Where the centre of a pixel lies, counted in cells. Of a side with an extent, it grows with the pixel, also after
+// rounding.
+template <typename T>
+MASKRCNN_HOST_DEVICE MASKRCNN_ALWAYS_INLINE T position_in_cells(const MaskAxis<T>& axis, int64_t pixel) {
+  const T cells = static_cast<T>(axis.cells);
+  return axis.padded_resize
+             ? (static_cast<T>(pixel) - axis.low + T(0.5)) * ((cells + T(2)) / axis.extent) - T(0.5)
+             : (static_cast<T>(pixel) + T(0.5) - axis.low) / axis.extent * cells - T(0.5);
+}
+
+// The pixels inside are those with positions from here on, up to, not including, m + 1 further.
+template <typename T>
+MASKRCNN_HOST_DEVICE MASKRCNN_ALWAYS_INLINE T first_position(const MaskAxis<T>& axis) {
+  return axis.padded_resize ? T(0) : T(-1);
+}
+
 template <typename T>
 MASKRCNN_HOST_DEVICE MASKRCNN_ALWAYS_INLINE CellPosition<T> cell_position(const MaskAxis<T>& axis, int64_t pixel) {
-  const T cells = static_cast<T>(axis.cells);
-  T position, ring;  // the latter is the cell that the count of positions starts with
-  if (axis.padded_resize) {
-    position = (static_cast<T>(pixel) - axis.low + T(0.5)) * ((cells + T(2)) / axis.extent) - T(0.5);
-    ring = T(0);
-  } else {
-    position = (static_cast<T>(pixel) + T(0.5) - axis.low) / axis.extent * cells - T(0.5);
-    ring = T(-1);
-  }
+  const T position = position_in_cells(axis, pixel), ring = first_position(axis);
   // Written so that a NaN, which only a box without an extent brings, ends in "outside".
-  if (!(axis.extent > T(0) && position >= ring && position < ring + cells + T(1))) {
+  if (!(axis.extent > T(0) && position >= ring && position < ring + static_cast<T>(axis.cells) + T(1))) {
     return {-1, T(0), false};
   }
   const T before = std::floor(position);

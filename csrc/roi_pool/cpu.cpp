@@ -13,6 +13,7 @@
 #include <tuple>
 
 #include "../floating_point.h"
+#include "arguments.h"
 #include "roi_pool.h"
 
 namespace maskrcnn {
@@ -20,8 +21,6 @@ namespace {
 
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
-
-constexpr int64_t kMostPixels = (int64_t{1} << 31) - 1;  // their numbers are stored in 32 bits
 
 // The innermost loop of everything that is channels-last: the larger of two values of each channel, and its pixel. It
 // stands alone because target_clones needs functions that are no templates.
@@ -127,35 +126,15 @@ void pool_all(
   });
 }
 
-// (B, R, C, S, S), in memory also (B, R, S, S, C).
-Tensor new_output(
-    const Tensor& feature, int64_t count, int64_t size, bool channels_last, ScalarType dtype) {
-  const int64_t batch = feature.size(0), channels = feature.size(1);
-  if (!channels_last) {
-    return torch::stable::new_empty(feature, {batch, count, channels, size, size}, dtype);
-  }
-  const Tensor output = torch::stable::new_empty(feature, {batch, count, size, size, channels}, dtype);
-  return torch::stable::transpose(torch::stable::transpose(output, 2, 4), 3, 4);
-}
-
 std::tuple<Tensor, Tensor> roi_pool(
     const Tensor& feature, const Tensor& rois, int64_t output_size, double stride, bool channels_last) {
-  STD_TORCH_CHECK(
-      feature.dim() == 4 && feature.size(2) > 0 && feature.size(3) > 0,
-      "roi_pool: feature must be (B, C, H, W), with pixels");
-  STD_TORCH_CHECK(feature.size(2) <= kMostPixels / feature.size(3), "roi_pool: feature has 2^31 pixels or more");
-  STD_TORCH_CHECK(
-      rois.dim() == 3 && rois.size(0) == feature.size(0) && rois.size(2) == 4, "roi_pool: rois must be (B, R, 4)");
+  check_roi_pool_arguments(feature, rois, output_size);
   STD_TORCH_CHECK(feature.is_cpu() && rois.is_cpu(), "roi_pool: tensors must be on the CPU");
-  STD_TORCH_CHECK(output_size > 0, "roi_pool: output_size must be positive");
-  const ScalarType dtype = feature.scalar_type();
-  STD_TORCH_CHECK(
-      rois.scalar_type() == (dtype == ScalarType::Double ? ScalarType::Double : ScalarType::Float),
-      "roi_pool: rois must be float32, or float64 with a float64 feature");
 
+  const ScalarType dtype = feature.scalar_type();
   const Tensor all_rois = torch::stable::contiguous(rois);
-  Tensor pooled = new_output(feature, rois.size(1), output_size, channels_last, dtype);
-  Tensor argmax = new_output(feature, rois.size(1), output_size, channels_last, ScalarType::Int);
+  Tensor pooled = new_pooled(feature, rois.size(1), output_size, channels_last, dtype);
+  Tensor argmax = new_pooled(feature, rois.size(1), output_size, channels_last, ScalarType::Int);
   if (pooled.numel() == 0) {
     return std::make_tuple(pooled, argmax);
   }
@@ -205,15 +184,8 @@ void spread_all(const Tensor& gradient, const Tensor& argmax, bool channels_last
 
 Tensor roi_pool_backward(
     const Tensor& gradient, const Tensor& argmax, int64_t height, int64_t width, bool channels_last) {
-  STD_TORCH_CHECK(
-      gradient.dim() == 5 && gradient.size(3) == gradient.size(4), "roi_pool_backward: gradient must be (B, R, C, S, S)");
-  STD_TORCH_CHECK(
-      argmax.dim() == 5 && argmax.scalar_type() == ScalarType::Int && argmax.size(0) == gradient.size(0) &&
-          argmax.size(1) == gradient.size(1) && argmax.size(2) == gradient.size(2) &&
-          argmax.size(3) == gradient.size(3) && argmax.size(4) == gradient.size(4),
-      "roi_pool_backward: argmax must be int32, of the size of the gradient");
+  check_roi_pool_backward_arguments(gradient, argmax, height, width);
   STD_TORCH_CHECK(gradient.is_cpu() && argmax.is_cpu(), "roi_pool_backward: tensors must be on the CPU");
-  STD_TORCH_CHECK(height > 0 && width > 0, "roi_pool_backward: the feature must have pixels");
 
   const int64_t batch = gradient.size(0), channels = gradient.size(2);
   const ScalarType dtype = gradient.scalar_type();

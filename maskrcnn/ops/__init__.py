@@ -1,8 +1,8 @@
 """The custom ops: matching boxes, non-maximum suppression, RoIAlign over a pyramid and what came before it, cropping
 masks to RoIs, and pasting them into pictures.
 
-Each exists as a loop to read (`maskrcnn/reference/`), as vectorised PyTorch (`fallback.py`, `fallback_*.py`) and as
-C++ (`csrc/`).
+Each exists as a loop to read (`maskrcnn/reference/`), as vectorised PyTorch (`fallback.py`, `fallback_*.py`), as C++
+and as CUDA (`csrc/`).
 The functions here check what they are given and call the fastest one there is, through PyTorch's dispatcher.
 Run-length codes are no tensors and have a module of their own, `maskrcnn.ops.run_length`.
 """

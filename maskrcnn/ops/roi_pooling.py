@@ -30,7 +30,8 @@ def roi_pool(feature: Tensor, rois: Tensor, *, output_size: int, stride: float) 
         gives 0, and so does an RoI that is not finite; a bin with a NaN gives NaN.
 
     The gradient flows to the pixel with the maximum, of equal ones to the first; sums are float32, for float64
-    features float64, on the CPU in a fixed order. RoIs are constants. Autocast changes nothing.
+    features float64, in a fixed order, so it is the same bits in every run (without the compiled kernels, on a GPU
+    only under `torch.use_deterministic_algorithms`). RoIs are constants. Autocast changes nothing.
 
     Raises:
         TypeError: an argument of the wrong type or dtype.

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <limits>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -16,6 +17,13 @@ void match_boxes_float(
 void crop_masks_float(
     const uint8_t*, int64_t, const int64_t*, const int64_t*, const float*, const int64_t*, int64_t, int64_t, int64_t,
     bool, float*, unsigned);
+void paste_masks_float(const float*, const float*, int64_t, int64_t, int64_t, int64_t, bool, bool*, unsigned);
+void roi_pool_float(
+    const float*, const int64_t*, double, const float*, int64_t, int64_t, int64_t, int64_t, bool, float*, int32_t*,
+    unsigned, bool);
+void roi_pool_backward_float(
+    const float*, const int64_t*, const int32_t*, const int64_t*, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t,
+    bool, float*, unsigned, unsigned);
 void pool_float(
     const void* const*, const int64_t*, const double*, int64_t, const float*, int64_t, int64_t, int64_t, int64_t,
     int64_t, bool, double, bool, float*, unsigned, bool);
@@ -94,6 +102,49 @@ void crop_masks() {
   }
 }
 
+// Several blocks for each picture, none of which but the first begins at a whole word.
+void paste_masks() {
+  constexpr int64_t count = 3, cells = 5, height = 57, width = 89;
+  std::vector<float> masks;
+  for (int64_t i = 0; i < count * cells * cells; ++i) {
+    masks.push_back(uniform(0, 1));
+  }
+  // As many bytes as needed and no more: std::vector<bool> would have bits.
+  const auto pictures = std::make_unique<bool[]>(count * height * width);
+  for (const bool hostile : {false, true}) {
+    for (const bool padded_resize : {false, true}) {
+      paste_masks_float(
+          masks.data(), boxes(count, 60, hostile).data(), count, cells, height, width, padded_resize, pictures.get(),
+          32);
+    }
+  }
+}
+
+// More RoIs than a warp has lanes, more channels, and more bins. The last RoI is the whole feature: of sums that no
+// vote follows, only the barrier says that they are complete.
+void roi_pool() {
+  constexpr int64_t count = 34, channels = 36, size = 6, height = 5, width = 9, bins = size * size;
+  std::vector<float> feature, pooled(count * channels * bins), gradient(channels * height * width);
+  std::vector<int32_t> argmax(pooled.size());
+  for (int64_t i = 0; i < channels * height * width; ++i) {
+    feature.push_back(uniform(-1, 1));
+  }
+  std::vector<float> rois = boxes(count - 1, 40, true);
+  rois.insert(rois.end(), {0, 0, 4 * width - 4, 4 * height - 4});
+  for (const bool last : {true, false}) {
+    const int64_t numbers[] = {
+        height, width, 0, last ? 1 : height * width, last ? width * channels : width, last ? channels : 1};
+    const int64_t strides[] = {
+        0, channels * bins, last ? 1 : bins, last ? size * channels : size, last ? channels : 1};
+    roi_pool_float(
+        feature.data(), numbers, 4, rois.data(), 1, count, channels, size, last, pooled.data(), argmax.data(), 64,
+        last);
+    roi_pool_backward_float(
+        pooled.data(), strides, argmax.data(), strides, 1, count, channels, size, height, width, last, gradient.data(),
+        8, 2);
+  }
+}
+
 // More RoIs than a round, more bins than are held at a time, two levels, and more channels than a block.
 void pyramid_roi_align() {
   constexpr int64_t count = 270, channels = 40, size = 17, sides[] = {12, 6};
@@ -141,7 +192,9 @@ int main(int count, char** arguments) {
       {"nms", nms},
       {"match_boxes", match_boxes},
       {"crop_masks", crop_masks},
+      {"paste_masks", paste_masks},
       {"pyramid_roi_align", pyramid_roi_align},
+      {"roi_pool", roi_pool},
   };
   for (const auto& op : ops) {
     if (wanted.empty() || wanted == op.name) {

@@ -15,6 +15,7 @@ import test_mask_targets
 import test_match_boxes
 import test_nms
 import test_pyramid_roi_align as roi_align
+import test_roi_pool
 
 from maskrcnn import ops
 
@@ -59,6 +60,34 @@ def crop_arguments(size: int = 28, binary: bool = True, dtype=torch.float32, see
     return pixels, bitmaps.offsets[None], bitmaps.boxes[None], rois.to(dtype)[None], sizes, size, binary
 
 
+def paste_arguments(
+    height: int = 137, width: int = 251, padded_resize: bool = True, dtype=torch.float32, seed: int = 0
+) -> tuple:
+    """Masks of few values, so that probabilities of a half are everywhere; the pictures begin anywhere in a word."""
+    generator = torch.Generator().manual_seed(seed)
+    corners = torch.randint(-400, 1600, (20, 2), generator=generator) / 8
+    boxes = torch.cat((corners, corners + torch.randint(-8, 1000, (20, 2), generator=generator) / 8), dim=1)
+    masks = torch.randint(0, 3, (20, 28, 28), generator=generator) / 2
+    return masks.to(dtype), boxes.to(dtype), height, width, padded_resize
+
+
+def maximum_arguments(
+    last: bool = True, dtype=torch.float32, channels: int = 64, size: int = 7, seed: int = 0
+) -> tuple:
+    layout = torch.channels_last if last else torch.contiguous_format
+    feature = test_roi_pool.random_feature(channels, dtype=dtype, seed=seed).contiguous(memory_format=layout)
+    rois = test_roi_pool.random_rois(70, dtype=torch.promote_types(dtype, torch.float32), seed=seed)
+    return feature, rois, size, 4.0, last
+
+
+def maximum_spread_arguments(
+    last: bool = True, dtype=torch.float32, channels: int = 64, size: int = 7, seed: int = 0
+) -> tuple:
+    pooled, argmax = torch.ops.maskrcnn.roi_pool(*maximum_arguments(last, dtype, channels, size, seed))
+    values = torch.randn(pooled.shape, generator=torch.Generator().manual_seed(seed))
+    return pooled.copy_(values), argmax, 12, 17, last
+
+
 def pool_arguments(last: bool = True, dtype=torch.float32, channels: int = 64, size: int = 7, seed: int = 0) -> tuple:
     layout = torch.channels_last if last else torch.contiguous_format
     features = roi_align.random_features(channels, dtype=dtype, seed=seed)
@@ -79,8 +108,11 @@ CALLS = {
     "nms": (torch.ops.maskrcnn.nms, nms_arguments),
     "match_boxes": (torch.ops.maskrcnn.match_boxes, match_arguments),
     "crop_masks": (torch.ops.maskrcnn.crop_masks, crop_arguments),
+    "paste_masks": (torch.ops.maskrcnn.paste_masks, paste_arguments),
     "pyramid_roi_align": (torch.ops.maskrcnn.pyramid_roi_align, pool_arguments),
     "pyramid_roi_align_backward": (torch.ops.maskrcnn.pyramid_roi_align_backward, spread_arguments),
+    "roi_pool": (torch.ops.maskrcnn.roi_pool, maximum_arguments),
+    "roi_pool_backward": (torch.ops.maskrcnn.roi_pool_backward, maximum_spread_arguments),
 }
 """Op and arguments, on the CPU, of one call of each; arguments take a `seed`."""
 
@@ -96,10 +128,14 @@ def main() -> None:
             for channels in (1, 13, 80):
                 torch.ops.maskrcnn.pyramid_roi_align(*to_gpu(pool_arguments(last, dtype, channels)))
                 torch.ops.maskrcnn.pyramid_roi_align_backward(*to_gpu(spread_arguments(last, dtype, channels, size=18)))
+                torch.ops.maskrcnn.roi_pool(*to_gpu(maximum_arguments(last, dtype, channels)))
+                torch.ops.maskrcnn.roi_pool_backward(*to_gpu(maximum_spread_arguments(last, dtype, channels)))
     for count in (1, 64, 65, 1000):
         torch.ops.maskrcnn.nms(*to_gpu(nms_arguments(count)))
         torch.ops.maskrcnn.match_boxes(*to_gpu(match_arguments(count, count)))
     torch.ops.maskrcnn.crop_masks(*to_gpu(crop_arguments(14, binary=False)))
+    for width in (1, 16, 1000):
+        torch.ops.maskrcnn.paste_masks(*to_gpu(paste_arguments(60, width, padded_resize=False)))
     torch.cuda.synchronize()
     print("every op ran")
 

@@ -11,7 +11,7 @@ import torch
 from every_op import CALLS, crop_arguments, match_arguments, on_gpu, to_cpu, to_gpu
 from torch.utils._pytree import tree_leaves
 
-SAME_BITS = ("nms", "match_boxes", "crop_masks")
+SAME_BITS = ("nms", "match_boxes", "crop_masks", "paste_masks", "roi_pool", "roi_pool_backward")
 CALL = pytest.mark.parametrize("op, make_arguments", CALLS.values(), ids=CALLS)
 
 
