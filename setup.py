@@ -1,6 +1,7 @@
 """Builds and installs maskrcnn: `pip install --no-build-isolation -e .`, after torch is installed.
 
 The C++ ops are compiled always, the CUDA ops where they can be; `FORCE_CUDA=1` and `FORCE_CPU=1` decide otherwise.
+`MASKRCNN_SANITIZE=address,undefined` compiles the C++ ops with those sanitizers of GCC or Clang, for tests.
 Compiling is allowed to fail: the ops then run in PyTorch, slower, and `maskrcnn.ops.build_information()` says why.
 """
 
@@ -56,11 +57,16 @@ def decide_on_cuda() -> tuple[bool, str]:
 
 def describe_extension(with_cuda: bool) -> CppExtension:
     """The one extension module, of all ops."""
+    sanitizers, link_flags = os.environ.get("MASKRCNN_SANITIZE"), []
     if sys.platform == "win32":
         flags = ["/O2", "/fp:precise"]
     else:
         # No a * b + c in one rounding, so that every processor and every implementation computes the same bits.
         flags = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
+    if sanitizers:
+        link_flags = [f"-fsanitize={sanitizers}"]
+        # Soon compiled, and with the lines of the source for the report. Types across libraries (vptr) are not checked.
+        flags = ["-O1", "-g1", *flags[1:], *link_flags, "-fno-sanitize=vptr", "-fno-sanitize-recover=all"]
     sources = [ROOT / "csrc" / "build_information.cpp", *ROOT.glob("csrc/*/cpu.cpp"), *ROOT.glob("csrc/*/binding.cpp")]
     macros: list[tuple[str, str | None]] = [("MASKRCNN_BUILD_FLAGS", f'"{" ".join(flags)}"')]
     compile_flags = {"cxx": [*flags, TARGET_VERSION]}
@@ -79,6 +85,7 @@ def describe_extension(with_cuda: bool) -> CppExtension:
     extension.sources = relative(sources)
     extension.define_macros += macros
     extension.extra_compile_args = compile_flags
+    extension.extra_link_args = link_flags
     return extension
 
 

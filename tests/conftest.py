@@ -3,7 +3,21 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+from maskrcnn.ops import register
+
+# The same examples in every run, so that no run fails by chance. `pytest --hypothesis-profile=thorough` searches on.
+hypothesis.settings.register_profile("fast", max_examples=60, derandomize=True, database=None, deadline=None)
+hypothesis.settings.register_profile("thorough", max_examples=3000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+def pytest_report_header() -> str:
+    if register.extension is None:
+        return f"maskrcnn ops: PyTorch, because {register.extension_missing_because}"
+    return f"maskrcnn ops: {register.extension.__file__}"
 
 
 @pytest.fixture(scope="session")

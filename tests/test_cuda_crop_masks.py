@@ -61,7 +61,6 @@ def test_an_roi_that_is_not_finite_reads_nothing_it_should_not(binary):
 
 @pytest.mark.parametrize("side", [0, -5, 2**31, 2**62])
 def test_an_image_of_an_impossible_size_has_no_pixels(side):
-    """On the CPU a side of 2^31 is an error; a kernel can only give zeros."""
     pixels, box = torch.ones(400, dtype=torch.uint8), torch.tensor([[[0, 0, 20, 20]]])
     arguments = pixels, torch.tensor([[0]]), box, torch.tensor([[[0.0, 0, 20, 20]]]), torch.tensor([[side, 20]])
     for binary in (True, False):

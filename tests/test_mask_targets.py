@@ -206,6 +206,16 @@ def test_a_box_whose_width_overflows_needs_more_bytes_than_there_are(implementat
 
 
 @pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize("side", [0, -5, 2**31, 2**62, MOST, LEAST])
+def test_an_image_of_an_impossible_size_has_no_pixels(implementation, side, binary):
+    """And the image beside it still has its own."""
+    offsets, boxes = torch.zeros(3, 1).long(), torch.tensor(WHOLE).expand(3, 1, 4)
+    rois, sizes = torch.tensor([[[0.0, 0, 20, 20]]]).expand(3, 1, 4), torch.tensor([[20, 20], [side, 20], [20, side]])
+    targets = implementation(torch.ones(400).byte(), offsets, boxes, rois, sizes, 4, binary)
+    assert targets[0].min() > 0.7 and not targets[1:].any()
+
+
+@pytest.mark.parametrize("binary", [False, True])
 def test_an_roi_that_is_not_finite_neither_fails_nor_disturbs_others(implementation, binary):
     rois = torch.cat((NOT_FINITE, torch.tensor([[3.0, 4, 17, 18]])))[None]
     pixels = (torch.rand(400, generator=torch.Generator().manual_seed(0)) < 0.5).byte()

@@ -203,6 +203,17 @@ def test_hostile_rois(implementation, aligned, ratio):
     torch.testing.assert_close(pooled, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("aligned", [True, False])
+def test_a_length_of_minus_zero_is_no_length(implementation, aligned):
+    """0.0 - (-0.0) is 0.0 but -0.0 - 0.0 is -0.0, by which nothing may be divided; nor by what underflows to it."""
+    rois = torch.tensor([[[0.0, 0, 0, 0], [0, 0, -0.0, -0.0], [1e-45, 0, 0, 0]]])
+    features = [torch.rand(1, 5, 6, 6, generator=torch.Generator().manual_seed(0))]
+    for ratio in (0, 2):
+        pooled = implementation.pool(features, rois, strides=[4.0], ratio=ratio, aligned=aligned)
+        assert torch.equal(pooled, pooled[:, :1].expand_as(pooled))
+        assert pooled.any() == (ratio > 0 or not aligned)
+
+
 def test_values_outside_the_samples_do_not_matter(implementation):
     feature = torch.ones(1, 3, 20, 20)
     feature[..., 10:, :] = math.inf

@@ -167,7 +167,7 @@ ERRORS = {
     "no pixels": (ValueError, "feature must be .* with pixels", {"feature": torch.zeros(2, 3, 8, 0)}),
     "rois with an image index": (ValueError, r"rois must be .* found \(2, 5, 5\)", {"rois": torch.zeros(2, 5, 5)}),
     "no bins": (ValueError, "output_size must be at least 1, found 0", {"output_size": 0}),
-    "a negative stride": (ValueError, "stride must be positive, found -4.0", {"stride": -4.0}),
+    "a negative stride": (ValueError, "stride must be positive and finite, found -4.0", {"stride": -4.0}),
     "adaptive sampling": (ValueError, "sampling_ratio must be at least 1, found 0", {"sampling_ratio": 0}),
     "another mode": (ValueError, "mode must be \"average\" or \"max\", found 'mean'", {"mode": "mean"}),
 }

@@ -43,8 +43,7 @@ void crop_all(
   std::vector<SampleAxis<T>> across(count), down(count);
   int64_t most_points = 1;
   for (int64_t n = 0; n < count; ++n) {
-    const int64_t height = image_size[2 * (n / rois_per_image)], width = image_size[2 * (n / rois_per_image) + 1];
-    STD_TORCH_CHECK(std::max(height, width) <= kLargestSide, "crop_masks: an image has at most 2^31 - 1 pixels a side");
+    const auto [height, width] = checked_image_size(image_size + 2 * (n / rois_per_image));
     across[n] = sample_axis(roi[4 * n], roi[4 * n + 2], width, size, binary);
     down[n] = sample_axis(roi[4 * n + 1], roi[4 * n + 3], height, size, binary);
     most_points = std::max({most_points, across[n].points, down[n].points});
@@ -57,7 +56,7 @@ void crop_all(
       Neighbours<T>* rows = samples.data() + 2 * worker * size * most_points;
       Neighbours<T>* columns = rows + size * most_points;
       for (int64_t n = worker * count / workers; n < (worker + 1) * count / workers; ++n) {
-        const int64_t height = image_size[2 * (n / rois_per_image)], width = image_size[2 * (n / rois_per_image) + 1];
+        const auto [height, width] = checked_image_size(image_size + 2 * (n / rois_per_image));
         const Bitmap bitmap = checked_bitmap(pixels, total, offset[n], box + 4 * n, height, width);
         look_up(across[n], size, width, columns);
         look_up(down[n], size, height, rows);

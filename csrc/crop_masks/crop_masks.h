@@ -16,8 +16,15 @@ struct Bitmap {
   int64_t height, width;
 };
 
-// So that no count of samples overflows.
-constexpr int64_t kLargestSide = (int64_t{1} << 31) - 1;
+struct ImageSize {
+  int64_t height, width;
+};
+
+// An image with a side of 2^31 pixels or more counts as one without pixels, so that no count of samples overflows.
+MASKRCNN_HOST_DEVICE inline ImageSize checked_image_size(const int64_t* size) {
+  constexpr int64_t kLargestSide = (int64_t{1} << 31) - 1;
+  return size[0] <= kLargestSide && size[1] <= kLargestSide ? ImageSize{size[0], size[1]} : ImageSize{0, 0};
+}
 
 // A bitmap that leaves its image, or whose bytes do not all lie in the tensor, counts as empty. The numbers may come
 // from a damaged file: none is subtracted from another, or added to a pointer, before both are known to be in range.

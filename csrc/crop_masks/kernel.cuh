@@ -32,10 +32,7 @@ __global__ void __launch_bounds__(kThreads) crop_each_cell(
     return;
   }
   const int64_t n = cell / (size * size), row = cell / size % size, column = cell % size;
-  int64_t height = image_sizes[2 * (n / rois_per_image)], width = image_sizes[2 * (n / rois_per_image) + 1];
-  if (height > kLargestSide || width > kLargestSide) {  // on the CPU an error; here it is too late for one
-    height = 0, width = 0;
-  }
+  const auto [height, width] = checked_image_size(image_sizes + 2 * (n / rois_per_image));
   const T* roi = rois + 4 * n;
   const SampleAxis<T> across = sample_axis(roi[0], roi[2], width, size, binary);
   const SampleAxis<T> down = sample_axis(roi[1], roi[3], height, size, binary);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "../floating_point.h"
+#include "arguments.h"
 #include "cpu_pyramid.h"
 
 namespace maskrcnn {
@@ -235,7 +236,7 @@ Tensor pyramid_roi_align(
     int64_t sampling_ratio, bool aligned, double finest_size, bool channels_last) {
   STD_TORCH_CHECK(
       !features.empty() && features.size() == strides.size(), "pyramid_roi_align: needs one stride for each level");
-  STD_TORCH_CHECK(output_size > 0 && sampling_ratio >= 0, "pyramid_roi_align: sizes must not be negative");
+  check_pooling_settings(output_size, sampling_ratio);
   return with_feature_types(features[0].scalar_type(), "pyramid_roi_align: features", [&](auto types) {
     using Types = decltype(types);
     using T = typename Types::Sum;
@@ -278,13 +279,13 @@ std::vector<Tensor> pyramid_roi_align_backward(
     const std::vector<int64_t>& widths, int64_t output_size, const std::vector<double>& strides,
     int64_t sampling_ratio, bool aligned, double finest_size, bool channels_last) {
   STD_TORCH_CHECK(
-      gradient.is_cpu() && gradient.dim() == 5 && gradient.size(0) == rois.size(0) &&
+      gradient.is_cpu() && gradient.dim() == 5 && rois.dim() == 3 && gradient.size(0) == rois.size(0) &&
           gradient.size(1) == rois.size(1) && gradient.size(3) == output_size && gradient.size(4) == output_size,
       "pyramid_roi_align_backward: gradient must be (B, R, C, S, S), on the CPU");
   STD_TORCH_CHECK(
       heights.size() == strides.size() && widths.size() == strides.size(),
       "pyramid_roi_align_backward: needs height, width and stride of each level");
-  STD_TORCH_CHECK(output_size > 0 && sampling_ratio >= 0, "pyramid_roi_align_backward: sizes must not be negative");
+  check_pooling_settings(output_size, sampling_ratio);
   return with_feature_types(gradient.scalar_type(), "pyramid_roi_align_backward: gradient", [&](auto types) {
     using Types = decltype(types);
     using T = typename Types::Sum;

@@ -9,6 +9,7 @@
 
 #include "../cuda_launch.h"
 #include "../floating_point.h"
+#include "arguments.h"
 #include "kernel.cuh"
 
 namespace maskrcnn {
@@ -89,7 +90,7 @@ Tensor pyramid_roi_align(
     const std::vector<Tensor>& features, const Tensor& rois, int64_t output_size, const std::vector<double>& strides,
     int64_t sampling_ratio, bool aligned, double finest_size, bool channels_last) {
   STD_TORCH_CHECK(!features.empty(), "pyramid_roi_align: needs at least one level");
-  STD_TORCH_CHECK(output_size > 0 && sampling_ratio >= 0, "pyramid_roi_align: sizes must not be negative");
+  check_pooling_settings(output_size, sampling_ratio);
   return with_feature_types(features[0].scalar_type(), "pyramid_roi_align: features", [&](auto types) {
     using Types = decltype(types);
     using T = typename Types::Sum;
@@ -159,7 +160,7 @@ std::vector<Tensor> pyramid_roi_align_backward(
       "pyramid_roi_align_backward: gradient must be (B, R, C, S, S), on the GPU of the rois");
   STD_TORCH_CHECK(
       heights.size() == widths.size(), "pyramid_roi_align_backward: needs height, width and stride of each level");
-  STD_TORCH_CHECK(output_size > 0 && sampling_ratio >= 0, "pyramid_roi_align_backward: sizes must not be negative");
+  check_pooling_settings(output_size, sampling_ratio);
   return with_feature_types(gradient.scalar_type(), "pyramid_roi_align_backward: gradient", [&](auto types) {
     using Types = decltype(types);
     using T = typename Types::Sum;

@@ -53,7 +53,8 @@ struct Axis {
 
   MASKRCNN_HOST_DEVICE Axis(T low, T high, T scale, int64_t extent, const Pooling<T>& pooling) : extent(extent) {
     start = low * scale - (pooling.aligned ? T(0.5) : T(0));
-    bin_size = std::fmax((high - low) * scale, pooling.aligned ? T(0) : T(1)) / T(pooling.output_size);
+    const T length = (high - low) * scale, smallest = pooling.aligned ? T(0) : T(1);
+    bin_size = (length > smallest ? length : smallest) / T(pooling.output_size);  // never -0, which fmax may return
     per_bin = pooling.sampling_ratio > 0 ? T(pooling.sampling_ratio) : std::ceil(bin_size);
     if (!(std::isfinite(low) && std::isfinite(high) && std::isfinite(bin_size))) {
       per_bin = T(0);

@@ -5,6 +5,7 @@
 #include <pybind11/pybind11.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -21,6 +22,8 @@ namespace py = pybind11;
 
 template <typename T>
 using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
+
+constexpr double kFarthest = 1e8;  // so that a place on the finer grid, and differences of such, fit in 64 bits
 
 void require(bool fits, const char* message) {
   if (!fits) {
@@ -141,6 +144,9 @@ py::tuple encode_polygons(
   require(points.ndim() == 2 && points.shape(1) == 2, "run_length: points must be (P, 2)");
   require_offsets(offsets, points.shape(0));
   require_pixels(height, width);
+  require(
+      std::all_of(points.data(), points.data() + points.size(), [](double x) { return std::abs(x) <= kFarthest; }),
+      "run_length: a coordinate is no number or too large");
   CountLists lists;
   {
     py::gil_scoped_release release;

@@ -17,7 +17,16 @@ import torch
 from torch import Tensor
 
 from maskrcnn.ops import register
-from maskrcnn.ops.checks import kind_of, require_dtype, require_floating_point, require_same_device, shape_of
+from maskrcnn.ops.checks import (
+    describe,
+    kind_of,
+    require_dtype,
+    require_floating_point,
+    require_number,
+    require_same_device,
+    require_whole_number,
+    shape_of,
+)
 from maskrcnn.ops.pasting import paste_masks
 from maskrcnn.ops.roi_pooling import roi_pool, roi_warp
 
@@ -69,6 +78,8 @@ def nms(boxes: Tensor, scores: Tensor, groups: Tensor | None = None, *, iou_thre
         if groups.shape != scores.shape:
             raise ValueError(f"nms: groups must be {shape_of(scores)} like the scores, found {shape_of(groups)}")
         require_same_device("nms", boxes=boxes, groups=groups)
+    require_number("nms", iou_threshold=iou_threshold)
+    require_whole_number("nms", max_keep=max_keep)
     if not 0 <= iou_threshold <= 1:
         raise ValueError(f"nms: iou_threshold must be in [0, 1], found {iou_threshold}")
     if max_keep < 0:
@@ -155,11 +166,17 @@ def pyramid_roi_align(
                 f"pyramid_roi_align: features[{index}] is {level.dtype} but features[0] is {features[0].dtype}"
             )
         require_same_device("pyramid_roi_align", rois=rois, **{f"features[{index}]": level})
+    if not isinstance(strides, Sequence):
+        raise TypeError(f"pyramid_roi_align: strides must be a list of numbers, found {describe(strides)}")
+    named_strides = {f"strides[{index}]": stride for index, stride in enumerate(strides)}
+    require_number("pyramid_roi_align", **named_strides, finest_size=finest_size)
+    require_whole_number("pyramid_roi_align", output_size=output_size, sampling_ratio=sampling_ratio)
     if len(strides) != len(features):
         raise ValueError(f"pyramid_roi_align: {len(features)} feature levels but {len(strides)} strides")
-    if not all(stride > 0 for stride in strides) or not finest_size > 0:
+    if not all(0 < size < math.inf for size in (*strides, finest_size)):
         raise ValueError(
-            f"pyramid_roi_align: strides and finest_size must be positive, found {tuple(strides)} and {finest_size}"
+            f"pyramid_roi_align: strides and finest_size must be positive and finite, "
+            f"found {tuple(strides)} and {finest_size}"
         )
     if output_size < 1 or sampling_ratio < 0:
         raise ValueError(
@@ -210,7 +227,8 @@ def crop_masks(
     Each cell is the average of ceil(RoI size / m) bilinear samples along each axis, but of no more than the image has
     pixels. An RoI with swapped corners counts as one without area, whose samples all lie on one point. An RoI that is
     not finite gives numbers that mean nothing. Nothing outside `bitmaps` is ever read: a bitmap that does not lie
-    wholly in there, or whose box leaves the image, counts as empty.
+    wholly in there, or whose box leaves the image, counts as empty, and so does one of an image with a side of 2^31
+    pixels or more.
 
     Raises:
         TypeError: an argument of the wrong type or dtype.
@@ -222,6 +240,7 @@ def crop_masks(
     require_dtype("crop_masks", torch.int64, **index_tensors)
     if convention not in ("binary", "soft"):
         raise ValueError(f'crop_masks: convention must be "binary" or "soft", found {convention!r}')
+    require_whole_number("crop_masks", size=size)
     if size < 1:
         raise ValueError(f"crop_masks: size must be at least 1, found {size}")
     if bitmaps.dim() != 1:
@@ -287,6 +306,7 @@ def match_boxes(
         if tensor.shape != expected:
             raise ValueError(f"match_boxes: {name} must be {tuple(expected)} to fit the rest, found {shape_of(tensor)}")
         require_same_device("match_boxes", boxes=boxes, **{name: tensor})
+    require_number("match_boxes", floor=floor)
     if not 0 <= floor <= 1:
         raise ValueError(f"match_boxes: floor must be in [0, 1], found {floor}")
 

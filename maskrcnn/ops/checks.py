@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numbers
+import reprlib
+
 import torch
 from torch import Tensor
 
@@ -9,6 +12,11 @@ from torch import Tensor
 def kind_of(value: object) -> str:
     """What a value is, in words for a message."""
     return f"a tensor of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def describe(value: object) -> str:
+    """What was found where a number was expected, in a few words."""
+    return kind_of(value) if isinstance(value, Tensor) else reprlib.repr(value)
 
 
 def shape_of(tensor: Tensor) -> tuple[int, ...]:
@@ -28,6 +36,24 @@ def require_dtype(op: str, dtype: torch.dtype, **tensors: Tensor) -> None:
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor) or tensor.dtype != dtype:
             raise TypeError(f"{op}: {name} must be a tensor of {dtype}, found {kind_of(tensor)}")
+
+
+def require_whole_number(op: str, **values: int) -> None:
+    """Raises TypeError for the first argument that is no whole number; 2.0 is none, and True is none either.
+
+    What torch.compile and torch.export put in the place of a number that is not known yet, a `torch.SymInt`, is one.
+    """
+    for name, value in values.items():
+        if not isinstance(value, numbers.Integral | torch.SymInt) or isinstance(value, bool):
+            raise TypeError(f"{op}: {name} must be a whole number, found {describe(value)}")
+
+
+def require_number(op: str, **values: float) -> None:
+    """Raises TypeError for the first argument that is no real number. NaN and infinity are left to whoever knows the
+    range, as no comparison with NaN is true."""
+    for name, value in values.items():
+        if not isinstance(value, numbers.Real | torch.SymInt | torch.SymFloat) or isinstance(value, bool):
+            raise TypeError(f"{op}: {name} must be a number, found {describe(value)}")
 
 
 def require_same_device(op: str, **tensors: Tensor) -> None:

@@ -167,7 +167,8 @@ def _axis_weights(
 
     Of the T taps only the first (N,) of the third result are in use. All arguments are (N,), one value per RoI.
     """
-    bin_size = ((high - low) * scale).clamp(min=0.0 if aligned else 1.0) / output_size
+    length, smallest = (high - low) * scale, 0.0 if aligned else 1.0
+    bin_size = torch.where(length > smallest, length, smallest) / output_size  # never -0, which clamp leaves
     per_bin = torch.full_like(bin_size, sampling_ratio) if sampling_ratio > 0 else bin_size.ceil()
     finite = low.isfinite() & high.isfinite() & bin_size.isfinite()
     per_bin, bin_size = torch.where(finite, per_bin, 0), torch.where(finite, bin_size, 0)

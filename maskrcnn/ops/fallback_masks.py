@@ -13,6 +13,7 @@ from torch import Tensor
 
 from maskrcnn import boxes as box_functions
 
+_LARGEST_SIDE = 2**31 - 1
 _ROWS_AT_A_TIME = 16
 """Pixels of all RoIs that are held at once: bounds the memory, without influence on the result."""
 
@@ -21,6 +22,8 @@ def crop_masks(
     bitmaps: Tensor, offsets: Tensor, bitmap_boxes: Tensor, rois: Tensor, image_sizes: Tensor, size: int, binary: bool
 ) -> Tensor:
     """`maskrcnn.ops.crop_masks` for offsets (B, N), bitmap_boxes (B, N, 4), rois (B, N, 4), image_sizes (B, 2)."""
+    oversized = (image_sizes > _LARGEST_SIDE).any(dim=-1, keepdim=True)
+    image_sizes = image_sizes.masked_fill(oversized, 0)  # no pixels
     # The numbers of an RoI that is not finite mean nothing; those of an empty one are at least numbers.
     finite = (rois[..., 2:] - rois[..., :2]).isfinite().all(dim=-1, keepdim=True)
     rois = rois.masked_fill(~finite, 0.0)

@@ -32,7 +32,8 @@ def decode(counts: np.ndarray, offsets: np.ndarray, height: int, width: int) -> 
 
 
 def merge(counts: np.ndarray, offsets: np.ndarray, intersecting: bool, total: int) -> np.ndarray:
-    """The counts of the mask of `total` pixels that is 1 wherever one of the codes is, or, intersecting, all are."""
+    """The counts (K,) uint32 of the mask of `total` pixels that is 1 wherever one of N >= 1 codes is, or, intersecting,
+    wherever all of them are."""
     needed = len(offsets) - 1 if intersecting else 1
     _, start, end = _runs(counts, offsets)
     place, inverse = np.unique(np.concatenate([start, end]), return_inverse=True)
@@ -44,7 +45,7 @@ def merge(counts: np.ndarray, offsets: np.ndarray, intersecting: bool, total: in
 
 
 def area(counts: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """(N,) int64."""
+    """(N,) int64: how many pixels are 1 in each of N codes."""
     code, start, end = _runs(counts, offsets)
     return np.bincount(code, weights=end - start, minlength=len(offsets) - 1).astype(np.int64)
 
@@ -135,7 +136,7 @@ def from_polygons(
 
 
 def _follow_flat(start: np.ndarray, end: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """The y at which edges that walk along x pass the middles of columns."""
+    """(K,) int64: the y at which edges (K, 2) to (K, 2) that walk along x pass the middles of columns (K,)."""
     slope = (end[:, 1] - start[:, 1]) / (end[:, 0] - start[:, 0])
     step = _FINER * column + 2 - start[:, 0]
     before, after = (start[:, 1] + slope * place + 0.5 for place in (step, step + 1))
@@ -143,12 +144,13 @@ def _follow_flat(start: np.ndarray, end: np.ndarray, column: np.ndarray) -> np.n
 
 
 def _follow_steep(start: np.ndarray, end: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """The y at which edges that walk along y pass the middles of columns: that of the last step before."""
+    """(K,) int64: the y at which edges that walk along y pass the middles of columns, that of the last step before."""
     steps = end[:, 1] - start[:, 1]
     slope = (end[:, 0] - start[:, 0]) / steps
     middle = _FINER * column + 2
 
     def is_before(step: np.ndarray) -> np.ndarray:
+        """(K,) bool: whether each of K edges has not yet passed its middle at a step (K,) int64 of its walk."""
         x = start[:, 0] + slope * step + 0.5
         return np.where(slope > 0, x < middle + 1, x >= middle + 1)
 
@@ -162,7 +164,10 @@ def _follow_steep(start: np.ndarray, end: np.ndarray, column: np.ndarray) -> np.
 
 
 def to_string(counts: np.ndarray) -> str:
-    """COCO's compressed string of one code."""
+    """COCO's compressed string of the counts (K,) uint32 of one code.
+
+    In the array, each count is a row and each group of five bits a column.
+    """
     numbers = counts.astype(np.int64)
     numbers[3:] -= counts[1:-2]
     shifted = numbers[:, None] >> 5 * np.arange(_MOST_GROUPS + 1)
@@ -173,34 +178,44 @@ def to_string(counts: np.ndarray) -> str:
 
 
 def from_string(text: bytes) -> np.ndarray:
-    """The counts (uint32) in a compressed string. Raises ValueError for anything that is no list of counts."""
+    """The counts (K,) uint32 in a compressed string.
+
+    Raises ValueError for anything that is no list of counts, and names the first fault from the left.
+    """
     bits = np.frombuffer(text, dtype=np.uint8).astype(np.int64) - ord("0")
-    for at in np.flatnonzero((bits < 0) | (bits > 63))[:1]:
-        raise ValueError(f"character {at} is not one of '0' to 'o'")
+    foreign = np.flatnonzero((bits < 0) | (bits > 63))[:1]
+    bits = bits[: foreign[0] if len(foreign) else len(bits)]  # what is right of it does not matter
     last = np.flatnonzero(bits < 32)
-    if len(bits) and bits[-1] >= 32:
-        raise ValueError(f"the string ends within count {len(last)}")
     lengths = np.diff(last, prepend=-1)
-    for number in np.flatnonzero(lengths > _MOST_GROUPS)[:1]:
-        raise ValueError(f"count {number} has more than {_MOST_GROUPS} characters")
-    group = np.arange(len(bits)) - np.repeat(last + 1 - lengths, lengths)
-    values = np.bincount(np.repeat(np.arange(len(last)), lengths), (bits & 31) << 5 * group, minlength=len(last))
+    complete = int((lengths > _MOST_GROUPS).argmax()) if (lengths > _MOST_GROUPS).any() else len(last)
+    last, lengths = last[:complete], lengths[:complete]
+    used = int(lengths.sum())
+    group = np.arange(used) - np.repeat(last + 1 - lengths, lengths)
+    parts = (bits[:used] & 31) << 5 * group
+    values = np.bincount(np.repeat(np.arange(complete), lengths), parts, minlength=complete)
     values = values.astype(np.int64) - ((bits[last] & 16) >> 4 << 5 * lengths)
     for first in (1, 2):  # each is the difference to the one two before, beginning with the fourth
         values[first::2] = np.cumsum(values[first::2])
     for number in np.flatnonzero((values < 0) | (values > 2**32 - 1))[:1]:
         raise ValueError(f"count {number} is {values[number]}, expected 0 to {2**32 - 1}")
+    left = len(bits) - used  # characters of a count that is not complete
+    if left > _MOST_GROUPS or (left == _MOST_GROUPS and len(foreign)):
+        raise ValueError(f"count {complete} has more than {_MOST_GROUPS} characters")
+    for at in foreign:
+        raise ValueError(f"character {at} is not one of '0' to 'o'")
+    if left:
+        raise ValueError(f"the string ends within count {complete}")
     return values.astype(np.uint32)
 
 
 def _is_ones(offsets: np.ndarray) -> np.ndarray:
-    """For each count of all codes whether it counts ones: every second one of its code."""
+    """(K,) bool for all K counts of N codes with offsets (N + 1,): every second one of a code counts ones."""
     within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
     return within % 2 == 1
 
 
 def _runs(counts: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The runs of ones: which code each belongs to, the place where it begins, and the one after it."""
+    """The R runs of ones: which code each belongs to, the place where it begins, and the one after it, (R,) each."""
     lengths = np.diff(offsets)
     code = np.repeat(np.arange(len(lengths)), lengths)
     end = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])

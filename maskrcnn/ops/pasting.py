@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from maskrcnn.ops.checks import require_floating_point, require_same_device, shape_of
+from maskrcnn.ops.checks import require_floating_point, require_same_device, require_whole_number, shape_of
 
 
 def paste_masks(masks: Tensor, boxes: Tensor, *, height: int, width: int, convention: str) -> Tensor:
@@ -39,6 +39,7 @@ def paste_masks(masks: Tensor, boxes: Tensor, *, height: int, width: int, conven
     require_floating_point("paste_masks", masks=masks, boxes=boxes)
     if convention not in ("pixel_centres", "padded_resize"):
         raise ValueError(f'paste_masks: convention must be "pixel_centres" or "padded_resize", found {convention!r}')
+    require_whole_number("paste_masks", height=height, width=width)
     if height < 0 or width < 0:
         raise ValueError(f"paste_masks: height and width must not be negative, found {height} and {width}")
     if masks.dim() < 3 or masks.shape[-1] != masks.shape[-2] or masks.shape[-1] == 0:

@@ -6,11 +6,19 @@ RoIWarp samples the rounded RoI by interpolation. RoIAlign rounds nothing.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maskrcnn.ops.checks import require_floating_point, require_same_device, shape_of
+from maskrcnn.ops.checks import (
+    require_floating_point,
+    require_number,
+    require_same_device,
+    require_whole_number,
+    shape_of,
+)
 
 
 def roi_pool(feature: Tensor, rois: Tensor, *, output_size: int, stride: float) -> Tensor:
@@ -35,9 +43,11 @@ def roi_pool(feature: Tensor, rois: Tensor, *, output_size: int, stride: float) 
 
     Raises:
         TypeError: an argument of the wrong type or dtype.
-        ValueError: sizes or devices that do not fit together, or a setting out of range.
+        ValueError: sizes or devices that do not fit together, 2^31 pixels or more, or a setting out of range.
     """
     _require_poolable("roi_pool", feature, rois, output_size, stride)
+    if feature.shape[2] * feature.shape[3] >= 2**31:  # the number of a pixel is kept in 32 bits
+        raise ValueError(f"roi_pool: feature must have less than 2^31 pixels, found {shape_of(feature)}")
     pooled, _ = torch.ops.maskrcnn.roi_pool(
         feature, _constants(feature, rois), output_size, float(stride), _is_channels_last(feature)
     )
@@ -68,6 +78,7 @@ def roi_warp(
         ValueError: sizes or devices that do not fit together, a setting out of range, or an unknown mode.
     """
     _require_poolable("roi_warp", feature, rois, output_size, stride)
+    require_whole_number("roi_warp", sampling_ratio=sampling_ratio)
     if sampling_ratio < 1:
         raise ValueError(f"roi_warp: sampling_ratio must be at least 1, found {sampling_ratio}")
     if mode not in ("average", "max"):
@@ -98,10 +109,12 @@ def _require_poolable(op: str, feature: Tensor, rois: Tensor, output_size: int, 
     if rois.dim() != 3 or rois.shape[0] != feature.shape[0] or rois.shape[2] != 4:
         raise ValueError(f"{op}: rois must be (B, R, 4) with {feature.shape[0]} images, found {shape_of(rois)}")
     require_same_device(op, rois=rois, feature=feature)
+    require_whole_number(op, output_size=output_size)
+    require_number(op, stride=stride)
     if output_size < 1:
         raise ValueError(f"{op}: output_size must be at least 1, found {output_size}")
-    if not stride > 0:
-        raise ValueError(f"{op}: stride must be positive, found {stride}")
+    if not 0 < stride < math.inf:
+        raise ValueError(f"{op}: stride must be positive and finite, found {stride}")
 
 
 def _constants(feature: Tensor, rois: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ def roi_pool(feature: Tensor, rois: Tensor, *, output_size: int, stride: float) 
                 top, bottom = y1 + math.floor(row * bin_height), y1 + math.ceil((row + 1) * bin_height)
                 left, right = x1 + math.floor(column * bin_width), x1 + math.ceil((column + 1) * bin_width)
                 pixels = feature[:, max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
-                if pixels[0].numel() > 0:
+                if 0 not in pixels.shape[1:]:
                     pooled[index, :, row, column] = pixels.amax(dim=(1, 2))
     return pooled
 
