@@ -8,6 +8,7 @@ costs a little arithmetic and buys a model without a single loop over images (de
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -26,37 +27,78 @@ class Sample:
     image: np.ndarray
     """(H, W, 3) uint8, RGB."""
     polygons: tuple[np.ndarray, ...]
-    """G arrays (P, 2), float64: the x, y corners of each object in continuous pixels, any P >= 3."""
+    """Arrays (P, 2), float64: the x, y corners of each object in continuous pixels, any P >= 3. One for each object,
+    or, where `part_of` says so, several."""
     labels: np.ndarray
     """(G,) int64 class of each object; 1 is the first class."""
     ignore: np.ndarray
     """(G,) bool: don't-care words and crowds, neither object nor background."""
     transcriptions: tuple[str, ...] = ()
     """G strings, or none at all when the data set has no text."""
+    part_of: np.ndarray | None = None
+    """(number of polygons,) int64: the object that each polygon is a part of, ascending; no object is without one.
+    A pixel belongs to an object if it is in any of its parts. None: polygon i is object i, as in every text data set.
+    """
+    keypoints: np.ndarray | None = None
+    """(G, J, 3) float64: x, y in continuous pixels and visibility v of J named points of each object: 2 visible,
+    1 known but hidden, 0 not labelled, and then x = y = 0. None where the data set has none."""
+    keypoint_names: tuple[str, ...] = ()
+    """J names, of which a mirror image swaps `left_...` and `right_...`."""
 
     def __post_init__(self) -> None:
-        count = len(self.polygons)
+        count = len(self.polygons) if self.part_of is None else len(self.labels)
+        what = "polygons" if self.part_of is None else "objects"
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
             raise ValueError(
                 f"{self.name}: image must be (H, W, 3) uint8, found {self.image.shape} {self.image.dtype}"
             )
         if self.labels.shape != (count,) or self.ignore.shape != (count,):
             raise ValueError(
-                f"{self.name}: {count} polygons need as many labels and ignore flags, "
+                f"{self.name}: {count} {what} need as many labels and ignore flags, "
                 f"found {self.labels.shape} and {self.ignore.shape}"
             )
         if self.transcriptions and len(self.transcriptions) != count:
-            raise ValueError(f"{self.name}: {count} polygons but {len(self.transcriptions)} transcriptions")
+            raise ValueError(f"{self.name}: {count} {what} but {len(self.transcriptions)} transcriptions")
         for polygon in self.polygons:
             if polygon.ndim != 2 or polygon.shape[1] != 2 or len(polygon) < 3:
                 raise ValueError(f"{self.name}: a polygon must be (P >= 3, 2), found {polygon.shape}")
+        if self.part_of is not None:
+            self._check_parts(self.part_of, count)
+        if self.keypoints is not None and self.keypoints.shape != (count, len(self.keypoint_names), 3):
+            raise ValueError(
+                f"{self.name}: keypoints must be ({count}, {len(self.keypoint_names)}, 3) for {count} objects and "
+                f"{len(self.keypoint_names)} names, found {self.keypoints.shape}"
+            )
+
+    def _check_parts(self, part_of: np.ndarray, count: int) -> None:
+        # Ascending and without a gap: from the -1 before the first to the `count` behind the last in steps of 0 or 1.
+        steps = np.diff(part_of.ravel(), prepend=-1, append=count)
+        in_order = np.isin(steps, (0, 1)).all() and steps[0] == steps[-1] == 1
+        if part_of.shape != (len(self.polygons),) or not in_order:
+            raise ValueError(
+                f"{self.name}: part_of must name the object of each of {len(self.polygons)} polygons, ascending, "
+                f"none of {count} objects without one; found {part_of.tolist()}"
+            )
+
+    @property
+    def parts(self) -> tuple[tuple[np.ndarray, ...], ...]:
+        """The polygons of each of the G objects."""
+        if self.part_of is None:
+            return tuple((polygon,) for polygon in self.polygons)
+        ends = np.searchsorted(self.part_of, np.arange(len(self.labels) + 1)).tolist()
+        return tuple(self.polygons[start:end] for start, end in pairwise(ends))
 
     @property
     def boxes(self) -> np.ndarray:
-        """(G, 4) float64: the bounds x1, y1, x2, y2 of each polygon."""
+        """(G, 4) float64: the bounds x1, y1, x2, y2 of each object's polygons."""
         if not self.polygons:
             return np.zeros((0, 4))
-        return np.stack([np.concatenate([p.min(axis=0), p.max(axis=0)]) for p in self.polygons])
+        boxes = np.stack([np.concatenate([p.min(axis=0), p.max(axis=0)]) for p in self.polygons])
+        if self.part_of is None:
+            return boxes
+        first = np.searchsorted(self.part_of, np.arange(len(self.labels)))
+        low, high = np.minimum.reduceat(boxes[:, :2], first), np.maximum.reduceat(boxes[:, 2:], first)
+        return np.concatenate([low, high], axis=1)
 
 
 class TensorFields:
@@ -94,6 +136,9 @@ class Targets(TensorFields):
     """(B, G, 4) int64: the whole pixels x1, y1, x2, y2 that each bitmap covers; zeros in empty slots."""
     bitmap_offsets: Tensor
     """(B, G) int64: where each bitmap starts in `bitmaps`."""
+    keypoints: Tensor | None = None
+    """(B, G, J, 3) float32: x, y in pixels of the padded batch image, and the visibility v of `Sample.keypoints`;
+    zeros in empty slots. None where there are none."""
 
     def full_masks(self, height: int, width: int) -> Tensor:
         """(B, G, height, width) bool masks, for readers and tests; the model never forms them."""
@@ -142,3 +187,6 @@ class Detections(TensorFields):
     """(B, D) bool; the real slots come first."""
     masks: Tensor | None = None
     """(B, D, m, m) float32 probabilities over each box (28 x 28 in the paper), or None without a mask head."""
+    keypoints: Tensor | None = None
+    """(B, D, J, 3) float32: x, y in pixels of the original picture, and the score of each point, the logit at the
+    peak of its heat map; zeros in empty slots. None without a keypoint head."""

@@ -43,6 +43,36 @@ def test_a_sample_without_objects_has_no_boxes():
     assert empty.boxes.shape == (0, 4)
 
 
+def test_an_object_of_several_parts_has_one_box_around_them():
+    square, triangle = np.array([[2.5, 1], [4, 1], [4, 3], [2.5, 3]]), np.array([[0.0, 0], [3, 0], [1, 2]])
+    three = sample(polygons=(square, triangle, square + 1), part_of=np.array([0, 1, 1]))
+    assert three.boxes.tolist() == [[2.5, 1, 4, 3], [0, 0, 5, 4]]
+    assert [len(parts) for parts in three.parts] == [1, 2] and three.parts[1][1] is three.polygons[2]
+    assert [len(parts) for parts in sample().parts] == [1, 1]
+
+
+def test_no_objects_have_no_parts():
+    empty = {"polygons": (), "labels": np.zeros(0, np.int64), "ignore": np.zeros(0, bool)}
+    for part_of in (None, np.zeros(0, np.int64)):
+        assert sample(**empty, part_of=part_of).parts == ()
+        assert sample(**empty, part_of=part_of).boxes.shape == (0, 4)
+
+
+@pytest.mark.parametrize("part_of", ([1, 1], [0, 0], [1, 0], [0, 2], [0], [-1, 0], [0, 1, 1]))
+def test_parts_must_belong_to_objects_in_their_order(part_of):
+    with pytest.raises(ValueError, match=r"^img_1.jpg: part_of must name the object of each of 2 polygons, ascending"):
+        sample(part_of=np.array(part_of))
+
+
+def test_keypoints_come_with_their_names():
+    points = np.array([[[1.0, 2, 2], [0, 0, 0]], [[3, 1, 1], [3, 2, 2]]])
+    named = sample(keypoints=points, keypoint_names=("left_eye", "right_eye"))
+    assert named.keypoints is points
+    for changes in ({"keypoint_names": ("nose",)}, {"keypoints": points[:1]}, {"keypoints": points[..., :2]}):
+        with pytest.raises(ValueError, match=r"^img_1.jpg: keypoints must be \(2, [12], 3\) for 2 objects and"):
+            sample(**{"keypoints": points, "keypoint_names": ("left_eye", "right_eye"), **changes})
+
+
 def test_full_masks_put_each_bitmap_into_its_box():
     masks = two_by_two_targets().full_masks(5, 6)
     assert masks.shape == (2, 2, 5, 6) and masks.dtype == torch.bool
@@ -70,6 +100,7 @@ def test_to_moves_every_tensor_also_those_inside():
     batch = Batch(images, sizes, sizes, ("a", "b"), two_by_two_targets()).to("meta")
     moved = [batch.images, batch.image_sizes, batch.original_sizes]
     moved += [getattr(batch.targets, field.name) for field in dataclasses.fields(Targets)]
+    assert moved.pop() is None  # keypoints
     assert [tensor.device.type for tensor in moved] == ["meta"] * 10
     assert batch.names == ("a", "b")
 
@@ -77,7 +108,7 @@ def test_to_moves_every_tensor_also_those_inside():
 def test_to_leaves_what_is_absent_absent():
     detections = Detections(torch.zeros(1, 2, 4), torch.zeros(1, 2), torch.zeros(1, 2), torch.zeros(1, 2))
     moved = detections.to("meta")
-    assert moved.masks is None and moved.boxes.device.type == "meta"
+    assert moved.masks is None and moved.keypoints is None and moved.boxes.device.type == "meta"
     assert detections.boxes.device.type == "cpu"
 
 
