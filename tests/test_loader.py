@@ -267,8 +267,9 @@ def test_a_test_batch_scales_picture_and_targets_and_remembers_the_original():
 def test_axes_scale_separately_when_rounding_differs():
     # 3 x 7 to a short side of 10: the width is 23, not 23.333.
     image = ImageConfig(short_side=10, long_side=100, rounding="floor")
-    _, (polygon,) = to_network_size(a_sample(3, 7, rectangle(0, 0, 7, 3)), image)
-    np.testing.assert_allclose(polygon.max(axis=0), [23, 10])
+    pixels, scale = to_network_size(a_sample(3, 7), image)
+    assert pixels.shape == (10, 23, 3)
+    np.testing.assert_allclose(scale, [23 / 7, 10 / 3])
 
 
 @pytest.mark.parametrize("interpolation", ["antialias", "float", "bytes"])
@@ -471,3 +472,45 @@ def test_nothing_to_train_on():
         stream(count=0)
     with pytest.raises(ValueError, match="found batch size 0"):
         stream(batch_size=0)
+
+
+PERSON = Sample(
+    name="person.jpg",
+    image=np.zeros((10, 20, 3), np.uint8),
+    # An L of two overlapping rectangles, and a square.
+    polygons=(rectangle(2, 1, 5, 9), rectangle(3, 6, 9, 9), rectangle(12, 2, 16, 6)),
+    labels=np.array([1, 1]),
+    ignore=np.array([False, False]),
+    part_of=np.array([0, 0, 1]),
+    keypoints=np.array([[[4.0, 2, 2], [0, 0, 0]], [[13, 3, 1], [15, 5, 2]]]),
+    keypoint_names=("left_hand", "right_hand"),
+)
+
+
+def test_the_parts_of_an_object_become_one_bitmap():
+    targets = collate([PERSON], IMAGE, ignored="ignore").targets
+    assert targets.boxes[0].tolist() == [[2, 1, 9, 9], [12, 2, 16, 6]]
+    masks = targets.full_masks(10, 20)[0]
+    expected = torch.zeros(10, 20, dtype=torch.bool)
+    expected[1:9, 2:5] = expected[6:9, 3:9] = True  # or-ed: the pixels that both cover stay
+    assert torch.equal(masks[0], expected) and masks[1].sum() == 16
+
+
+def test_keypoints_fill_the_slots_of_their_objects():
+    empty = PERSON.only([])
+    targets = collate([empty, PERSON.only([1])], IMAGE, ignored="ignore", slots=2).targets
+    assert targets.keypoints.shape == (2, 2, 2, 3) and targets.keypoints.dtype == torch.float32
+    assert targets.keypoints[1, 0].tolist() == [[13, 3, 1], [15, 5, 2]]
+    assert targets.keypoints[0].count_nonzero() == targets.keypoints[1, 1].count_nonzero() == 0
+    assert collate([a_sample(3, 7)], IMAGE, ignored="ignore").targets.keypoints is None
+
+
+def test_keypoints_are_scaled_with_the_picture():
+    targets = inference_batch(PERSON, replace(IMAGE, short_side=30, long_side=60)).targets
+    assert targets.keypoints[0].tolist() == [[[12, 6, 2], [0, 0, 0]], [[39, 9, 1], [45, 15, 2]]]
+    assert targets.boxes[0, 0].tolist() == [6, 3, 27, 27]
+
+
+def test_keypoints_of_two_kinds_do_not_go_into_one_batch():
+    with pytest.raises(ValueError, match=r"^person.jpg and .*: found different keypoints, expected those of one data"):
+        collate([PERSON, replace(a_sample(3, 7), keypoints=None)], IMAGE, ignored="ignore")

@@ -64,6 +64,25 @@ def test_parts_must_belong_to_objects_in_their_order(part_of):
         sample(part_of=np.array(part_of))
 
 
+def test_a_choice_of_objects_keeps_everything_that_is_theirs():
+    square = np.array([[2.5, 1], [4, 1], [4, 3], [2.5, 3]])
+    three = sample(
+        polygons=(square, square + 1, square + 2, square + 3),
+        part_of=np.array([0, 1, 1, 2]),
+        labels=np.array([4, 5, 6]),
+        ignore=np.array([False, True, False]),
+        transcriptions=("a", "b", "c"),
+        keypoints=np.arange(9.0).reshape(3, 1, 3),
+        keypoint_names=("nose",),
+    )
+    chosen = three.only([1, 2])
+    assert chosen.polygons == three.polygons[1:] and chosen.part_of.tolist() == [0, 0, 1]
+    assert chosen.labels.tolist() == [5, 6] and chosen.ignore.tolist() == [True, False]
+    assert chosen.transcriptions == ("b", "c") and chosen.keypoints[:, 0, 0].tolist() == [3, 6]
+    assert three.only([]).polygons == () and three.only([]).keypoints.shape == (0, 1, 3)
+    assert sample().only([1]).part_of is None
+
+
 def test_keypoints_come_with_their_names():
     points = np.array([[[1.0, 2, 2], [0, 0, 0]], [[3, 1, 1], [3, 2, 2]]])
     named = sample(keypoints=points, keypoint_names=("left_eye", "right_eye"))

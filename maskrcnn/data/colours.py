@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image, ImageFilter
 
-from maskrcnn.data.polygons import pixel_box, rasterize
+from maskrcnn.data.polygons import pixel_box, rasterize_parts
 from maskrcnn.structures import Sample
 
 _YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
@@ -84,13 +84,14 @@ def paint_out_ignored(sample: Sample, *, margin: int = 4) -> Sample:
     height, width = sample.image.shape[:2]
     image, rng = sample.image.copy(), np.random.default_rng(0)
     objects, regions = (_cover(sample, flag, height, width) for flag in (False, True))
+    parts = sample.parts
     for index in np.flatnonzero(sample.ignore):
-        x1, y1, x2, y2 = box = pixel_box(sample.polygons[index], height, width)
+        x1, y1, x2, y2 = box = pixel_box(np.concatenate(parts[index]), height, width)
         around = np.s_[max(y1 - margin, 0) : y2 + margin, max(x1 - margin, 0) : x2 + margin]
         background = sample.image[around][~(objects[around] | regions[around])]
         if len(background) == 0:
             background = sample.image[around].reshape(-1, 3)
-        painted = rasterize(sample.polygons[index], box).astype(bool) & ~objects[y1:y2, x1:x2]
+        painted = rasterize_parts(parts[index], box).astype(bool) & ~objects[y1:y2, x1:x2]
         count = int(painted.sum())
         if count == 0:
             continue
@@ -99,21 +100,14 @@ def paint_out_ignored(sample: Sample, *, margin: int = 4) -> Sample:
         deviation = 1.4826 * np.median(np.abs(background - typical), axis=0)
         colours = rng.normal(typical, deviation, size=(count, 3))
         image[y1:y2, x1:x2][painted] = np.clip(np.rint(colours), 0, 255).astype(np.uint8)
-    kept = np.flatnonzero(~sample.ignore)
-    return replace(
-        sample,
-        image=image,
-        polygons=tuple(sample.polygons[index] for index in kept),
-        labels=sample.labels[kept],
-        ignore=sample.ignore[kept],
-        transcriptions=tuple(sample.transcriptions[index] for index in kept) if sample.transcriptions else (),
-    )
+    return replace(sample.only(np.flatnonzero(~sample.ignore)), image=image)
 
 
 def _cover(sample: Sample, ignored: bool, height: int, width: int) -> np.ndarray:
     """(H, W) bool: the pixels of all don't-care regions, or of all other objects."""
     cover = np.zeros((height, width), dtype=bool)
+    parts = sample.parts
     for index in np.flatnonzero(sample.ignore == ignored):
-        x1, y1, x2, y2 = box = pixel_box(sample.polygons[index], height, width)
-        cover[y1:y2, x1:x2] |= rasterize(sample.polygons[index], box).astype(bool)
+        x1, y1, x2, y2 = box = pixel_box(np.concatenate(parts[index]), height, width)
+        cover[y1:y2, x1:x2] |= rasterize_parts(parts[index], box).astype(bool)
     return cover

@@ -12,11 +12,9 @@ import signal
 import sys
 import threading
 import traceback
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import lru_cache
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,11 +24,10 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from maskrcnn.config import ImageConfig
-from maskrcnn.data.polygons import pixel_box, rasterize
-from maskrcnn.data.transforms import fitted_size
-from maskrcnn.structures import Batch, Sample, Targets
-
-Ignored = Literal["ignore", "background", "paint"]
+from maskrcnn.data.batch_targets import Ignored, batch_targets
+from maskrcnn.data.batch_targets import ObjectsLeftOut as ObjectsLeftOut
+from maskrcnn.data.transforms import fitted_size, moved
+from maskrcnn.structures import Batch, Sample
 
 
 class Samples(Protocol):
@@ -62,10 +59,6 @@ class Remembered:
         return self._kept[index]
 
 
-class ObjectsLeftOut(UserWarning):
-    """Some objects of a picture lie outside it, so nothing of them can be learnt."""
-
-
 def normalise(pixels: np.ndarray, image: ImageConfig) -> np.ndarray:
     """(H, W, 3) float32: (rgb / 255 - mean) / deviation of pixels (H, W, 3) from 0 to 255."""
     height, width, channels = pixels.shape
@@ -89,14 +82,13 @@ def network_size(height: int, width: int, image: ImageConfig) -> tuple[int, int]
     return fitted_size(height, width, short_side, long_side, image.rounding)
 
 
-def to_network_size(sample: Sample, image: ImageConfig) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """A picture as the network wants it when looking for objects: its pixels and its polygons, both scaled.
+def to_network_size(sample: Sample, image: ImageConfig) -> tuple[np.ndarray, tuple[float, float]]:
+    """A picture as the network wants it when looking for objects: normalised and scaled.
 
-    Returns normalised pixels (H, W, 3) float32 of `network_size`, and G polygons (P, 2).
+    Returns pixels (H, W, 3) float32 of `network_size`, and the factors by which x and y of its points grow.
     """
     height, width = sample.image.shape[:2]
     new_height, new_width = network_size(height, width, image)
-    polygons = tuple(polygon * (new_width / width, new_height / height) for polygon in sample.polygons)
     if (new_height, new_width) == (height, width):
         pixels = sample.image
     elif image.interpolation == "antialias":
@@ -109,7 +101,7 @@ def to_network_size(sample: Sample, image: ImageConfig) -> tuple[np.ndarray, tup
         pixels = channels[0].permute(1, 2, 0).numpy()
         if image.interpolation == "bytes":
             pixels = np.floor(pixels + 0.5)
-    return normalise(pixels, image), polygons
+    return normalise(pixels, image), (new_width / width, new_height / height)
 
 
 def inference_batch(sample: Sample, image: ImageConfig, *, targets: bool = True) -> Batch:
@@ -118,15 +110,15 @@ def inference_batch(sample: Sample, image: ImageConfig, *, targets: bool = True)
     Its targets (don't-care regions are ignored) make a validation loss possible; without them, the model saves
     the work.
     """
-    pixels, polygons = to_network_size(sample, image)
+    pixels, scale = to_network_size(sample, image)
     images, sizes = _padded([pixels], image.size_divisor)
-    scaled = replace(sample, polygons=polygons)
+    scaled = moved(sample, sample.image, lambda points: points * scale)
     return Batch(
         images=images,
         image_sizes=sizes,
         original_sizes=torch.tensor([sample.image.shape[:2]]),
         names=(sample.name,),
-        targets=_targets([scaled], sizes.tolist(), "ignore", None) if targets else None,
+        targets=batch_targets([scaled], sizes.tolist(), "ignore", None) if targets else None,
     )
 
 
@@ -151,7 +143,7 @@ def collate(samples: Sequence[Sample], image: ImageConfig, *, ignored: Ignored, 
         image_sizes=sizes,
         original_sizes=sizes.clone(),
         names=tuple(sample.name for sample in samples),
-        targets=_targets(samples, sizes.tolist(), ignored, slots),
+        targets=batch_targets(samples, sizes.tolist(), ignored, slots),
     )
 
 
@@ -267,50 +259,3 @@ def _padded(pictures: Sequence[np.ndarray], divisor: int) -> tuple[Tensor, Tenso
     for image, picture in zip(images, pictures, strict=True):
         image[: picture.shape[0], : picture.shape[1]] = picture
     return torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(sizes)
-
-
-def _targets(samples: Sequence[Sample], sizes: list[list[int]], ignored: Ignored, slots: int | None) -> Targets:
-    """Targets of samples whose polygons are already in pixels of the images of `sizes`."""
-    objects = [_objects(sample, size, ignored) for sample, size in zip(samples, sizes, strict=True)]
-    shape = (len(samples), max(1, slots or 0, *map(len, objects)))
-    boxes, bitmap_boxes = np.zeros((*shape, 4), np.float32), np.zeros((*shape, 4), np.int64)
-    labels, offsets = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    valid, ignore = np.zeros(shape, bool), np.zeros(shape, bool)
-    bitmaps, length = [np.zeros(0, np.uint8)], 0
-    for image, (sample, (height, width)) in enumerate(zip(samples, sizes, strict=True)):
-        for slot, (index, box) in enumerate(objects[image]):
-            bitmap_box = pixel_box(sample.polygons[index], height, width)
-            bitmaps.append(rasterize(sample.polygons[index], bitmap_box).reshape(-1))
-            boxes[image, slot], bitmap_boxes[image, slot] = box, bitmap_box
-            labels[image, slot], offsets[image, slot] = sample.labels[index], length
-            ignore[image, slot], valid[image, slot] = sample.ignore[index], not sample.ignore[index]
-            length += len(bitmaps[-1])
-    return Targets(
-        boxes=torch.from_numpy(boxes),
-        labels=torch.from_numpy(labels),
-        valid=torch.from_numpy(valid),
-        ignore=torch.from_numpy(ignore),
-        bitmaps=torch.from_numpy(np.concatenate(bitmaps)),
-        bitmap_boxes=torch.from_numpy(bitmap_boxes),
-        bitmap_offsets=torch.from_numpy(offsets),
-    )
-
-
-def _objects(sample: Sample, size: list[int], ignored: Ignored) -> list[tuple[int, np.ndarray]]:
-    """Number and box (x1, y1, x2, y2), clipped to the picture, of each object that goes into the targets."""
-    height, width = size
-    boxes = sample.boxes
-    if not np.isfinite(boxes).all():
-        raise ValueError(f"{sample.name}: found a corner that is not finite, expected numbers")
-    if (sample.labels < 1).any():
-        raise ValueError(f"{sample.name}: found label {sample.labels.min()}, expected 1 or more")
-    boxes = boxes.clip(0, (width, height, width, height))
-    wanted = ~sample.ignore if ignored == "background" else np.full(len(boxes), True)
-    # In float32, as the model will see them: a box that is only wide in float64 would be an empty one there.
-    sides = boxes[:, 2:].astype(np.float32) - boxes[:, :2].astype(np.float32)
-    has_area = (sides > 0).all(axis=1)
-    left_out = int((wanted & ~has_area).sum())
-    if left_out:
-        text = f"{sample.name}: {left_out} of {len(boxes)} objects show no area inside the picture and are left out"
-        warnings.warn(text, ObjectsLeftOut, stacklevel=2)
-    return [(index, boxes[index]) for index in np.flatnonzero(wanted & has_area)]

@@ -7,6 +7,7 @@ corner is joined to the first. Nothing here assumes a winding or a convex shape.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -132,6 +133,14 @@ def rasterize(polygon: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray
     flips = np.bincount(row * (width + 1) + column, minlength=height * (width + 1)) & 1
     flips = flips.astype(np.uint8).reshape(height, width + 1)[:, :width]
     return np.bitwise_xor.accumulate(flips, axis=1)
+
+
+def rasterize_parts(polygons: Sequence[np.ndarray], box: tuple[int, int, int, int]) -> np.ndarray:
+    """Bitmap as of `rasterize`, of an object of one or more polygons (P, 2): 1 where a pixel is inside any of them."""
+    bitmap = rasterize(polygons[0], box)
+    for polygon in polygons[1:]:
+        bitmap |= rasterize(polygon, box)
+    return bitmap
 
 
 def pixel_box(polygon: np.ndarray, height: int, width: int) -> tuple[int, int, int, int]:

@@ -8,7 +8,8 @@ What changes colours only is written in `colours.py`, and can be had from here a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +25,19 @@ PADDING = (124, 116, 104)
 """What lies outside a picture: ImageNet's mean colour, so that it is zero once normalised."""
 
 
+def moved(sample: Sample, image: np.ndarray, move: Callable[[np.ndarray], np.ndarray]) -> Sample:
+    """The sample with another image (H, W, 3), to which `move` takes each of its points: from (N, 2) to (N, 2).
+
+    Keypoints that are not labelled stay at 0, 0.
+    """
+    keypoints = sample.keypoints
+    if keypoints is not None:
+        keypoints = keypoints.copy()
+        labelled = keypoints[..., 2] > 0
+        keypoints[labelled, :2] = move(keypoints[labelled, :2])
+    return replace(sample, image=image, polygons=tuple(map(move, sample.polygons)), keypoints=keypoints)
+
+
 def resize(sample: Sample, height: int, width: int) -> Sample:
     """The sample at height x width pixels, each axis scaled by itself.
 
@@ -37,7 +51,7 @@ def resize(sample: Sample, height: int, width: int) -> Sample:
         return sample
     scale = np.array([width / old_width, height / old_height])
     resized = Image.fromarray(sample.image).resize((width, height), Image.Resampling.BILINEAR)
-    return replace(sample, image=np.array(resized), polygons=tuple(polygon * scale for polygon in sample.polygons))
+    return moved(sample, np.array(resized), lambda points: points * scale)
 
 
 def fitted_size(
@@ -72,6 +86,7 @@ def crop(
 
     Polygons are cut at the window, and at the picture's border where that lies inside. An object of whose area less
     than the fraction `minimum_visible` is left becomes don't-care, and one of which nothing is left is dropped.
+    Keypoints outside are no longer labelled.
     """
     picture_height, picture_width = sample.image.shape[:2]
     left, right = np.clip([x, x + width], 0, picture_width)
@@ -80,8 +95,8 @@ def crop(
     if (right - left, bottom - top) != (width, height):
         image[:] = colour
     image[top - y : bottom - y, left - x : right - x] = sample.image[top:bottom, left:right]
-    moved = [polygon - (x, y) for polygon in sample.polygons]
-    return _keep_visible(sample, image, moved, (left - x, top - y, right - x, bottom - y), minimum_visible)
+    cut = moved(sample, image, lambda points: points - (x, y))
+    return _keep_visible(cut, (left - x, top - y, right - x, bottom - y), minimum_visible)
 
 
 def flip_horizontal(sample: Sample) -> Sample:
@@ -89,14 +104,29 @@ def flip_horizontal(sample: Sample) -> Sample:
 
     The order of the corners is turned round, so that clockwise stays clockwise; and if, as in ICDAR and CTW1500, the
     first half of the corners is the upper edge from left to right and the second half the lower one, it is so again.
+    A left hand becomes a right one (`mirrored_names`).
     """
     width = sample.image.shape[1]
-    polygons = []
-    for polygon in sample.polygons:
-        mirrored = polygon * (-1.0, 1.0) + (width, 0.0)
-        polygons.append(np.roll(mirrored[::-1], len(polygon) // 2, axis=0))
     image = Image.fromarray(sample.image).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return replace(sample, image=np.array(image), polygons=tuple(polygons))
+    mirrored = moved(sample, np.array(image), lambda points: points * (-1.0, 1.0) + (width, 0.0))
+    polygons = tuple(np.roll(polygon[::-1], len(polygon) // 2, axis=0) for polygon in mirrored.polygons)
+    keypoints = mirrored.keypoints
+    if keypoints is not None:
+        keypoints = keypoints[:, mirrored_names(sample.keypoint_names)]
+    return replace(mirrored, polygons=polygons, keypoints=keypoints)
+
+
+def mirrored_names(names: Sequence[str]) -> list[int]:
+    """For each of J keypoints the number of the one that a mirror makes of it: of `left_eye` that of `right_eye`."""
+    swapped = {"left": "right", "right": "left"}
+    order = []
+    for index, name in enumerate(names):
+        # The side may stand anywhere among the words of a name: left_eye, eye_left, upper-left.
+        words = [swapped.get(word, word) for word in re.split("([^a-z]+)", name.lower())]
+        twin = "".join(words)
+        matching = [other for other, candidate in enumerate(names) if candidate.lower() == twin]
+        order.append(matching[0] if matching else index)
+    return order
 
 
 def rotate(sample: Sample, degrees: float, *, colour: Sequence[int] = PADDING) -> Sample:
@@ -121,8 +151,7 @@ def rotate(sample: Sample, degrees: float, *, colour: Sequence[int] = PADDING) -
         Image.Resampling.BILINEAR,
         fillcolor=tuple(colour),
     )
-    polygons = tuple((polygon - centre) @ forward.T + new_centre for polygon in sample.polygons)
-    return replace(sample, image=np.array(image), polygons=polygons)
+    return moved(sample, np.array(image), lambda points: (points - centre) @ forward.T + new_centre)
 
 
 def random_scale_and_crop(
@@ -164,8 +193,8 @@ def random_scale_and_crop(
         image[:] = colour
         image[top:bottom, left:right] = part
     factor = np.array([(right - left) / (x2 - x1), (bottom - top) / (y2 - y1)])
-    polygons = [(polygon - (x1, y1)) * factor + (left, top) for polygon in sample.polygons]
-    return _keep_visible(sample, image, polygons, (left, top, right, bottom), minimum_visible)
+    cut = moved(sample, image, lambda points: (points - (x1, y1)) * factor + (left, top))
+    return _keep_visible(cut, (left, top, right, bottom), minimum_visible)
 
 
 def scale_aspect_jitter(sample: Sample, rng: np.random.Generator, low: int = 640, high: int = 2560) -> Sample:
@@ -212,28 +241,33 @@ def _resize_part(image: np.ndarray, box: tuple[float, float, float, float], widt
     return np.array(part.resize((width, height), Image.Resampling.BILINEAR, box=box))
 
 
-def _keep_visible(
-    sample: Sample,
-    image: np.ndarray,
-    polygons: Sequence[np.ndarray],
-    window: tuple[float, float, float, float],
-    minimum_visible: float,
-) -> Sample:
-    """The sample with a new image and new polygons, of which only what lies in `window` x1, y1, x2, y2 is left."""
-    kept, ignore, clipped = [], [], []
-    for index, polygon in enumerate(polygons):
-        part = clip(polygon, *window)
-        if len(part) == 0:
+def _keep_visible(sample: Sample, window: tuple[float, float, float, float], minimum_visible: float) -> Sample:
+    """What of the sample's objects lies in `window` x1, y1, x2, y2 of its image."""
+    kept, hidden, visible = [], [], []
+    for index, polygons in enumerate(sample.parts):
+        clipped = [clip(polygon, *window) for polygon in polygons]
+        if not any(map(len, clipped)):
             continue
-        hidden = part is not polygon and abs(area(part)) < minimum_visible * abs(area(polygon))
+        cut = any(part is not polygon for part, polygon in zip(clipped, polygons, strict=True))
+        hidden.append(cut and _area(part for part in clipped if len(part)) < minimum_visible * _area(polygons))
         kept.append(index)
-        clipped.append(part)
-        ignore.append(bool(sample.ignore[index]) or hidden)
+        visible.append([part for part in clipped if len(part)])
+    rest = sample.only(kept)
     return replace(
-        sample,
-        image=image,
-        polygons=tuple(clipped),
-        labels=sample.labels[kept],
-        ignore=np.array(ignore, dtype=bool),
-        transcriptions=tuple(sample.transcriptions[index] for index in kept) if sample.transcriptions else (),
+        rest,
+        polygons=tuple(polygon for polygons in visible for polygon in polygons),
+        ignore=rest.ignore | np.array(hidden, dtype=bool),
+        part_of=None if rest.part_of is None else np.repeat(np.arange(len(kept)), [len(parts) for parts in visible]),
+        keypoints=None if rest.keypoints is None else _labelled_inside(rest.keypoints, window),
     )
+
+
+def _area(polygons: Iterable[np.ndarray]) -> float:
+    return sum(abs(area(polygon)) for polygon in polygons)
+
+
+def _labelled_inside(keypoints: np.ndarray, window: tuple[float, float, float, float]) -> np.ndarray:
+    """Keypoints (G, J, 3), those outside of `window` x1, y1, x2, y2 as if nobody had labelled them."""
+    x, y, _ = np.moveaxis(keypoints, -1, 0)
+    inside = (window[0] <= x) & (x <= window[2]) & (window[1] <= y) & (y <= window[3])
+    return np.where(inside[..., None], keypoints, 0.0)
