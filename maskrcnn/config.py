@@ -7,7 +7,8 @@ Where two published families differ, the option names what happens, and the comm
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from maskrcnn.settings import (
@@ -238,6 +239,9 @@ class DataConfig(Section):
 
     crop: Whole = 512
     """Side of the square crops that training sees, in pixels; 0: whole pictures."""
+    short_sides: tuple[Count, ...] = ()
+    """Of whole pictures: scaled as when looking for objects, but to a short side drawn from these (the long side has
+    the same limit); none: they stay as they are."""
     scale_range: Interval = (0.5, 2.0)
     """Factors by which pictures are scaled, drawn log-uniformly."""
     aspect_range: Interval = (0.8, 1.25)
@@ -251,6 +255,13 @@ class DataConfig(Section):
     colour_probability: Fraction = 0.5
     ignored: Literal["ignore", "background", "paint"] = "ignore"
     """Don't-care regions: neither object nor background; background, as in MMOCR; or painted over."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.crop and self.short_sides:
+            raise ConfigurationError(
+                f"DataConfig.short_sides: found {self.short_sides} with crops of {self.crop}, expected one of the two"
+            )
 
 
 @dataclass(frozen=True)
@@ -289,6 +300,15 @@ class Config(Section):
     text: TextConfig = field(default_factory=TextConfig)
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    @property
+    def finds_text(self) -> bool:
+        """Whether this is a text detector: what it finds are outlines of words, and scored as such."""
+        return self.model.class_names == ("text",)
+
+    def for_classes(self, names: Sequence[str]) -> Config:
+        """A copy for objects of other classes. Raises ConfigurationError if there are none, or two of one name."""
+        return replace(self, model=replace(self.model, class_names=tuple(names)))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and text, ready for JSON."""

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from maskrcnn.config import DataConfig
+from maskrcnn.config import ConfigurationError, DataConfig, ImageConfig
 from maskrcnn.data import transforms
 from maskrcnn.data.augmentation import Augmentation
 from maskrcnn.structures import Sample
 
 NOTHING = DataConfig(crop=0, flip_probability=0.0, rotation_degrees=0.0, colour_probability=0.0)
+IMAGE = ImageConfig(short_side=100, long_side=200, rounding="floor")
 WORD = np.array([[30.0, 20.0], [90.0, 24.0], [88.0, 44.0], [28.0, 40.0]])
 SMUDGE = np.array([[20.0, 60.0], [50.0, 60.0], [50.0, 70.0], [20.0, 70.0]])
 
@@ -26,7 +27,7 @@ def sample(height: int = 80, width: int = 120) -> Sample:
 
 
 def changed(data: DataConfig, seed: int = 0, before: Sample | None = None) -> Sample:
-    return Augmentation(data)(sample() if before is None else before, np.random.default_rng(seed))
+    return Augmentation(data, IMAGE)(sample() if before is None else before, np.random.default_rng(seed))
 
 
 def same(first: Sample, second: Sample) -> bool:
@@ -53,6 +54,28 @@ def test_rotation_draws_an_angle_within_its_range():
         angles.append(np.degrees(np.arctan2(4, 60) - np.arctan2(along[1], along[0])))
     assert -10 <= min(angles) < -8 and 8 < max(angles) <= 10
     assert abs(np.mean(angles)) < 2.5  # of 60 uniform draws the mean has a standard deviation of 0.75
+
+
+def test_whole_pictures_are_scaled_to_a_short_side_out_of_a_list():
+    sides = dict.fromkeys((40, 60, 120), 0)
+    for seed in range(60):
+        scaled = changed(replace(NOTHING, short_sides=tuple(sides)), seed)
+        height = scaled.image.shape[0]
+        short_side = next(side for side in sides if height == min(side, 133))  # 200 / 120 x 80: the long side limits
+        assert same(scaled, transforms.resize(sample(), height, min(short_side * 3 // 2, 200)))
+        sides[short_side] += 1
+    assert min(sides.values()) > 10
+
+
+def test_the_long_side_has_its_limit():
+    wide = changed(replace(NOTHING, short_sides=(100,)), before=sample(height=80, width=240))
+    assert wide.image.shape == (66, 200, 3)  # 66.67, rounded as when looking for objects
+
+
+def test_scaled_crops_and_whole_pictures_exclude_each_other():
+    message = r"DataConfig.short_sides: found \(800,\) with crops of 512, expected one of the two"
+    with pytest.raises(ConfigurationError, match=message):
+        DataConfig(short_sides=(800,))
 
 
 def test_crop_has_the_side_that_is_asked_for_and_the_word_in_it():

@@ -5,9 +5,11 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from small_coco import write_coco
 from small_text import small_config, write_icdar2015
 
 from maskrcnn.data.augmentation import Augmentation
+from maskrcnn.data.coco import COCO
 from maskrcnn.data.icdar import ICDAR2015
 from maskrcnn.data.loader import Remembered, TrainingBatches
 from maskrcnn.data.sources import open_data
@@ -18,6 +20,18 @@ def test_a_folder_is_read_as_icdar2015(tmp_path):
     assert isinstance(open_data(str(data), "train", small_config()), ICDAR2015)
     assert open_data(str(data), "img_2..img_3", small_config()).names == ["img_2.jpg", "img_3.jpg"]
     assert len(open_data(str(data), "test", small_config())) == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*left out 1 of 3 pictures")
+def test_a_folder_or_a_file_is_read_as_coco(tmp_path):
+    root = write_coco(tmp_path, annotations="annotations/instances_val2017.json", pictures="val2017")
+    file = root / "annotations" / "instances_val2017.json"
+    for location, split in ((root, "val"), (root, "val2017"), (file, "train")):
+        data = open_data(str(location), split, small_config())
+        assert isinstance(data, COCO) and len(data) == 3
+    assert len(open_data(str(root), "val", small_config(), for_training=True)) == 2
+    with pytest.raises(ValueError, match="expected one for the split train"):
+        open_data(str(root), "train", small_config())
 
 
 def test_rendered_text_is_as_large_as_the_crops_of_the_recipe():
@@ -54,7 +68,7 @@ def test_a_training_stream_can_be_sent_to_another_process():
     config = small_config("data.crop=96")
     batches = TrainingBatches(
         Remembered(open_data("rendered", "train", config)),
-        Augmentation(config.data),
+        Augmentation(config.data, config.model.image),
         config.model.image,
         batch_size=1,
         seed=0,

@@ -10,7 +10,10 @@ from collections.abc import Callable
 def add_data(parser: argparse.ArgumentParser, split: str) -> None:
     """`--data` and `--split`, whose default is `split`."""
     parser.add_argument(
-        "--data", required=True, metavar="DIR", help='folder in the layout of ICDAR2015, or the word "rendered"'
+        "--data",
+        required=True,
+        metavar="DIR",
+        help='folder in the layout of ICDAR2015 or COCO, an annotation file of COCO\'s kind, or the word "rendered"',
     )
     add_split(parser, split)
 
@@ -21,7 +24,8 @@ def add_split(parser: argparse.ArgumentParser, default: str) -> None:
         "--split",
         default=default,
         metavar="S",
-        help=f"train, test, or a range of the training pictures such as img_1..img_900 (default: {default})",
+        help=f"train, test, a range of ICDAR2015 such as img_1..img_900, a name of COCO such as val2017 "
+        f"(default: {default})",
     )
 
 

@@ -39,6 +39,7 @@ Ctrl-C saves and stops. The same command with --resume goes on and ends, on a pr
 last bit. A GPU is used if there is one.
 
 examples:
+  python -m maskrcnn train coco_small --data data/coco --out runs/objects
   python -m maskrcnn train text_small --data rendered --out runs/rendered --set training.steps=2000
   python -m maskrcnn train text_small --data data/icdar2015 --split img_1..img_900 --out runs/first \\
       --init runs/rendered/{WEIGHTS_NAME} --set training.seed=1 training.batch_size=4
@@ -59,7 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Trains, and leaves weights and curves in the output folder, up to date at every checkpoint."""
     config = recipe(arguments.recipe).override(arguments.settings)
-    samples = open_data(arguments.data, arguments.split, config)
+    samples = open_data(arguments.data, arguments.split, config, for_training=True)
+    config = config.for_classes(samples.class_names)
     torch.manual_seed(config.training.seed)
     model = MaskRCNN(config.model)
     if arguments.init and not arguments.resume:
@@ -70,6 +72,9 @@ def run(arguments: argparse.Namespace) -> None:
     out = Path(arguments.out)
     # Beside the weights, so that a run cannot go on with other pictures than it began with, unnoticed.
     origin = {"data": arguments.data, "split": arguments.split, "pictures": str(len(samples))}
+    category_ids = getattr(samples, "category_ids", None)  # what result files of COCO call the classes
+    if category_ids:
+        origin["category_ids"] = ",".join(map(str, category_ids))
     _check_origin(out / WEIGHTS_NAME, origin, arguments.resume)
 
     def keep(step: int, weights: dict[str, torch.Tensor]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskrcnn.config import DataConfig
+from maskrcnn.config import DataConfig, ImageConfig
 from maskrcnn.data import transforms
 from maskrcnn.structures import Sample
 
@@ -13,8 +13,9 @@ class Augmentation:
     """A function (sample, generator) -> changed sample; all its randomness comes from the generator."""
 
     # A class, not a nested function: macOS and Windows send it to the loader's processes as a pickle.
-    def __init__(self, data: DataConfig) -> None:
-        self.data = data
+    def __init__(self, data: DataConfig, image: ImageConfig) -> None:
+        """image: what limits the long side, and rounds, where whole pictures are scaled."""
+        self.data, self.image = data, image
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         data = self.data
@@ -30,6 +31,9 @@ class Augmentation:
                 around_object_probability=data.around_object_probability,
                 minimum_visible=data.minimum_visible_fraction,
             )
+        elif data.short_sides:
+            short_side = int(rng.choice(data.short_sides))
+            sample = transforms.resize_to_fit(sample, short_side, self.image.long_side, self.image.rounding)
         # What follows costs less on a crop than on a whole photograph.
         if data.ignored == "paint":
             sample = transforms.paint_out_ignored(sample)

@@ -45,10 +45,7 @@ def find_annotations(root: str | os.PathLike, split: str, keypoints: bool = Fals
     if not root.is_dir():
         raise ValueError(f"{root}: found nothing, expected a folder with a COCO annotation file, or that file")
     kind, other = ("person_keypoints", "instances")[:: 1 if keypoints else -1]
-    folders = [root, root / "annotations", *(path for path in sorted(root.iterdir()) if _splits(path.name))]
-    # Relative: what the folder itself is called means nothing.
-    files = [path.relative_to(root) for folder in folders for path in sorted(folder.glob("*.json"))]
-    files = [path for path in files if not path.name.startswith((*_NOT_OBJECTS, other))]
+    files = [path for path in _annotation_files(root) if not path.name.startswith(other)]
     for wanted in (split, "val") if split == "test" else (split,):
         found = [path for path in files if _names_split(path, wanted)]
         if len(found) > 1:
@@ -61,6 +58,12 @@ def find_annotations(root: str | os.PathLike, split: str, keypoints: bool = Fals
     names = ", ".join(map(str, files[:8])) or f"no {kind} annotations"
     expected = f"one for the split {split}, such as annotations/{kind}_{split}.json"
     raise ValueError(f"{root}: found {names}; expected {expected}")
+
+
+def looks_like_coco(root: str | os.PathLike) -> bool:
+    """Whether there is an annotation file where `find_annotations` would look for one."""
+    root = Path(root)
+    return root.suffix == ".json" if not root.is_dir() else bool(_annotation_files(root))
 
 
 def find_pictures(annotations: Path, root: str | os.PathLike, file_names: Sequence[str]) -> Path:
@@ -82,6 +85,13 @@ def find_pictures(annotations: Path, root: str | os.PathLike, file_names: Sequen
         found = f"{len(file_names)} pictures, {len(missing)} of them missing in {best}"
         raise ValueError(f"{annotations}: found {found}: {names}")
     return best
+
+
+def _annotation_files(root: Path) -> list[Path]:
+    """Relative to `root`, since what the folder itself is called means nothing."""
+    folders = [root, root / "annotations", *(path for path in sorted(root.iterdir()) if _splits(path.name))]
+    files = [path.relative_to(root) for folder in folders for path in sorted(folder.glob("*.json"))]
+    return [path for path in files if not path.name.startswith(_NOT_OBJECTS)]
 
 
 def _names_split(path: Path, split: str) -> bool:

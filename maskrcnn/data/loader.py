@@ -38,6 +38,13 @@ class Samples(Protocol):
     def __getitem__(self, index: int) -> Sample: ...
 
 
+class DataSet(Samples, Protocol):
+    """A data set that can be trained on and measured: it knows its classes and the names of its pictures."""
+
+    class_names: tuple[str, ...]
+    names: list[str]
+
+
 class Remembered:
     """A data set that keeps every sample it has given, for pictures that cost more to make than to keep.
 

@@ -7,8 +7,10 @@ from dataclasses import replace
 
 from maskrcnn.config import Config
 from maskrcnn.data.augmentation import Augmentation
+from maskrcnn.data.coco import COCO
+from maskrcnn.data.coco_files import looks_like_coco
 from maskrcnn.data.icdar import ICDAR2015
-from maskrcnn.data.loader import Samples, TrainingBatches, training_loader
+from maskrcnn.data.loader import DataSet, Samples, TrainingBatches, training_loader
 from maskrcnn.data.rendered_text import SCENE, RenderedText
 from maskrcnn.structures import Batch
 
@@ -17,14 +19,18 @@ RENDERED_COUNTS = {"train": 1_000_000, "test": 200}
 """Pictures are drawn when asked for, so a training need never see one twice; a test must come to an end."""
 
 
-def open_data(location: str, split: str, config: Config) -> Samples:
-    """The data set at `location`: a folder in the layout of ICDAR2015, or the word "rendered".
+def open_data(location: str, split: str, config: Config, *, for_training: bool = False) -> DataSet:
+    """The data set at `location`: a folder in the layout of ICDAR2015 or COCO, or the word "rendered".
 
-    split: "train", "test", or a range of the training pictures (`img_1..img_900`), for files only.
+    split: "train" or "test"; of ICDAR2015 also a range of the training pictures (`img_1..img_900`); of COCO any name
+    (`val2017`).
+    for_training: without pictures that teach nothing, where the recipe of a data set leaves them out (COCO).
     Rendered text resembles scenes, has the size of the recipe's crops, and differs for each split and
     `config.training.seed`. Raises ValueError if there is no such data or split.
     """
     if location != RENDERED:
+        if looks_like_coco(location):
+            return COCO(location, split, for_training=for_training)
         return ICDAR2015(location, split)
     if split not in RENDERED_COUNTS:
         raise ValueError(f"--split {split}: rendered text has the splits train and test")
@@ -41,7 +47,7 @@ def training_stream(samples: Samples, config: Config) -> Callable[[int], Iterato
     training = config.training
     batches = TrainingBatches(
         samples,
-        Augmentation(config.data),
+        Augmentation(config.data, config.model.image),
         config.model.image,
         batch_size=training.batch_size,
         seed=training.seed,
