@@ -53,7 +53,7 @@ class RunLengths:
             counts = counts.astype(np.uint32)
         elif counts.flags.writeable:
             counts = counts.copy()
-        pixels = int(counts.sum(dtype=np.uint64))
+        pixels = int(np.add.reduce(counts, dtype=np.uint64))
         if pixels != height * width:
             raise ValueError(
                 f"run lengths: the counts add up to {pixels} pixels, expected {height * width} for {height} x {width}"
@@ -195,15 +195,17 @@ def from_string(text: str | bytes, height: int, width: int) -> RunLengths:
     """
     if not isinstance(text, str | bytes):
         raise ValueError(f"run lengths: compressed counts must be a string, found {type(text).__name__}")
-    height, width = _checked_size(height, width)
     try:
         counts = kernels.from_string(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)
     except ValueError as error:
         raise ValueError(f"run lengths: {error}") from None
+    counts.flags.writeable = False  # so that the code may keep them as they are
     return RunLengths(height, width, counts)
 
 
 def _checked_size(height: object, width: object) -> tuple[int, int]:
+    if type(height) is type(width) is int and height > 0 and width > 0 and height * width <= _MOST_COUNT:
+        return height, width  # files of results hold a million codes
     for name, side in (("height", height), ("width", width)):
         if not isinstance(side, int | np.integer) or isinstance(side, bool):
             raise ValueError(f"run lengths: {name} must be a whole number, found {_describe(side)}")
