@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import shapely
@@ -14,7 +14,8 @@ from PIL import Image
 
 from maskrcnn.anchor_coverage import Coverage, measure_coverage
 from maskrcnn.config import AnchorConfig, ImageConfig
-from maskrcnn.data.loader import Samples
+from maskrcnn.data.loader import DataSet
+from maskrcnn.structures import Sample
 from maskrcnn.visualize import contact_sheet, coverage_by_size, draw_sample
 
 EXAMPLES = 9
@@ -22,17 +23,6 @@ EXAMPLES = 9
 PERCENTILES = (0, 5, 25, 50, 75, 95, 100)
 
 _LISTED = 20
-
-
-class DataSet(Samples, Protocol):
-    """What is checked. It may have more, which is used then:
-
-    `annotations(index)` with the attributes polygons and ignore, and `image_size(index) -> (height, width)`, which
-    together spare decoding every picture; and `problems`, a sequence of what its reader found odd.
-    """
-
-    class_names: tuple[str, ...]
-    names: list[str]
 
 
 @dataclass(frozen=True)
@@ -46,6 +36,8 @@ class DataCheck:
     """All regions, don't-care ones among them."""
     ignored: int
     """Don't-care regions."""
+    classes: dict[str, int]
+    """How many objects to be found each class has, the most frequent first."""
     only_ignored: tuple[str, ...]
     """Names of the images that have nothing but don't-care regions."""
     empty: tuple[str, ...]
@@ -80,10 +72,19 @@ class DataCheck:
             lines.append(f"  {_named(self.empty)} no {self.noun} at all")
         if self.objects == self.ignored:
             lines.append(f"  nothing to learn from: not one of the {self.noun} is to be found")
+        lines += self._class_lines()
         sizes = sorted(self.picture_sizes.items(), key=lambda item: -item[1])
         listed = ", ".join(f"{width} x {height} ({count:,})" for (height, width), count in sizes[:5])
         more = f" and {len(sizes) - 5} more sizes" if len(sizes) > 5 else ""
         return [*lines, f"pictures, width x height: {listed}{more}"]
+
+    def _class_lines(self) -> list[str]:
+        if len(self.classes) < 2:
+            return []
+        shown = [f"{name} {count:,}" for name, count in self.classes.items() if count]
+        lines = _wrapped(f"{len(self.classes)} classes, {self.noun} to be found of {len(shown)}: ", shown)
+        missing = [name for name, count in self.classes.items() if not count]
+        return lines + _wrapped("  nothing to learn from: ", missing) if missing else lines
 
     def _sizes(self) -> list[str]:
         if not len(self.heights):
@@ -148,22 +149,27 @@ class DataCheck:
 def check(dataset: DataSet, anchors: AnchorConfig, image: ImageConfig) -> DataCheck:
     """Looks through a whole data set. `anchors` and `image` are those of the model that is to be trained on it.
 
-    Pictures are not decoded where the data set can say their size (see DataSet). A picture that cannot be read becomes
+    Pictures are not decoded where a data set knows its samples without them: `annotated(index)`, and
+    `check_picture(index)`, which raises ValueError if that is not a picture of their size (`maskrcnn.data.coco`). What
+    its reader found odd a data set may have as `problems`. A picture that cannot be read becomes
     a problem, so that one run finds all of them. Raises ValueError if there is not one anchor size for each level.
     """
     sizes: Counter[tuple[int, int]] = Counter()
     polygons, polygon_sizes, only_ignored, empty, with_objects, problems = [], [], [], [], [], []
+    classes: Counter[int] = Counter()
     objects = outside = 0
     for index, name in enumerate(dataset.names):
         try:
-            size, found, ignore = _read(dataset, index)
+            sample = _read(dataset, index)
         except ValueError as error:
             problems.append(str(error))
             continue
+        size, found = sample.image.shape[:2], [np.concatenate(parts) for parts in sample.parts]
         sizes[size] += 1
         objects += len(found)
         outside += sum(bool((corners < 0).any() or (corners > size[::-1]).any()) for corners in found)
-        legible = [corners for corners, ignored in zip(found, ignore, strict=True) if not ignored]
+        legible = [corners for corners, ignored in zip(found, sample.ignore, strict=True) if not ignored]
+        classes.update(sample.labels[~sample.ignore].tolist())
         polygons += legible
         polygon_sizes += [size] * len(legible)
         if legible:
@@ -178,6 +184,7 @@ def check(dataset: DataSet, anchors: AnchorConfig, image: ImageConfig) -> DataCh
         images=len(dataset),
         objects=objects,
         ignored=objects - len(polygons),
+        classes=_by_frequency(dataset.class_names, classes),
         only_ignored=tuple(only_ignored),
         empty=tuple(empty),
         picture_sizes=dict(sizes),
@@ -203,9 +210,9 @@ def draw_examples(dataset: DataSet, found: DataCheck) -> Image.Image:
             pictures.append(Image.new("RGB", (640, 360), "#BBBBBB"))
             captions.append(str(error))
             continue
-        pictures.append(draw_sample(sample))
-        ignored = int(sample.ignore.sum())
-        captions.append(f"{sample.name}: {len(sample.polygons)} {found.noun}, {ignored} of them don't care")
+        pictures.append(draw_sample(sample, dataset.class_names if len(dataset.class_names) > 1 else ()))
+        ignored = f", {sample.ignore.sum()} don't care" if sample.ignore.any() else ""
+        captions.append(f"{sample.name}: {len(sample.labels)} {found.noun}{ignored}")
     return contact_sheet(pictures, columns=3, captions=captions, cell=640)
 
 
@@ -220,12 +227,16 @@ def write_pictures(dataset: DataSet, found: DataCheck, folder: str | Path) -> tu
     return examples, coverage
 
 
-def _read(dataset: DataSet, index: int) -> tuple[tuple[int, int], Sequence[np.ndarray], np.ndarray]:
-    if hasattr(dataset, "annotations") and hasattr(dataset, "image_size"):
-        annotations = dataset.annotations(index)
-        return tuple(dataset.image_size(index)), annotations.polygons, annotations.ignore
-    sample = dataset[index]
-    return sample.image.shape[:2], sample.polygons, sample.ignore
+def _read(dataset: DataSet, index: int) -> Sample:
+    if not hasattr(dataset, "annotated"):
+        return dataset[index]
+    dataset.check_picture(index)
+    return dataset.annotated(index)
+
+
+def _by_frequency(names: Sequence[str], counts: Counter[int]) -> dict[str, int]:
+    labels = sorted(range(1, len(names) + 1), key=lambda label: -counts[label])
+    return {names[label - 1]: counts[label] for label in labels}
 
 
 def _rectangle_sides(polygons: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -245,6 +256,11 @@ def _rectangle_sides(polygons: Sequence[np.ndarray]) -> tuple[np.ndarray, np.nda
 def _bounds(polygons: Sequence[np.ndarray]) -> np.ndarray:
     boxes = [np.concatenate([corners.min(axis=0), corners.max(axis=0)]) for corners in polygons]
     return np.array(boxes, dtype=np.float64).reshape(-1, 4)
+
+
+def _wrapped(start: str, entries: Sequence[str]) -> list[str]:
+    """Lines of entries with commas between them, at most 116 columns wide."""
+    return textwrap.wrap(start + ", ".join(entries), 116, subsequent_indent="  ", drop_whitespace=True)
 
 
 def _named(names: Sequence[str]) -> str:

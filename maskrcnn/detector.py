@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from maskrcnn.config import Config, ModelConfig
 from maskrcnn.data.images import read_image, to_rgb
 from maskrcnn.data.loader import inference_batch
 from maskrcnn.model.mask_rcnn import MaskRCNN
+from maskrcnn.objects import WORTH_SHOWING, FoundObject, found_objects
 from maskrcnn.structures import Detections, Sample
 from maskrcnn.text import TextShape, polygon_nms, text_shapes
 from maskrcnn.training.checkpoint import check_fit, load_into, load_weights
@@ -30,10 +31,12 @@ class Found:
     """(H, W, 3) uint8, the picture as it was read."""
     detections: Detections
     """B = 1: boxes, scores, labels and masks, in pixels of the picture, whatever their score."""
-    texts: tuple[TextShape, ...]
-    """The outlines of the texts with their scores, best first."""
-    without_shape: int
+    texts: tuple[TextShape, ...] = ()
+    """From a text detector: the outlines of the texts with their scores, best first."""
+    without_shape: int = 0
     """Detections that reach the threshold but have no outline, because their mask is empty."""
+    objects: tuple[FoundObject, ...] = ()
+    """From any other detector: the objects, best first."""
 
 
 class Detector:
@@ -53,7 +56,8 @@ class Detector:
     ) -> Found:
         """What is in a picture: a file, a Pillow image, or an array (H, W, 3) uint8 RGB with at least one pixel.
 
-        score_threshold: texts with a lower score are left out; by default the one chosen for these weights.
+        score_threshold: what has a lower score is left out; by default the one chosen for these weights if they find
+        text, and otherwise `WORTH_SHOWING`.
         Raises ValueError if the file is no picture, or for an array of another kind.
         """
         image, name = _pixels(picture)
@@ -61,13 +65,22 @@ class Detector:
         batch = inference_batch(sample, self.config.model.image, targets=False)
         with torch.inference_mode():
             detections = self.model(batch.to(self.device)).detections.to("cpu")
+        model, size = self.config.model, image.shape[:2]
+        if self.config.finds_text:
+            return self._with_texts(Found(image, detections), score_threshold)
+        threshold = WORTH_SHOWING if score_threshold is None else score_threshold
+        objects = found_objects(detections, 0, size, model.class_names, model.mask_head.paste, threshold)
+        return Found(image, detections, objects=objects)
+
+    def _with_texts(self, found: Found, score_threshold: float | None) -> Found:
         text = self.config.text
         threshold = text.score_threshold if score_threshold is None else score_threshold
-        shapes = text_shapes(detections, 0, image.shape[:2], text.shape, text.mask_threshold, threshold)
+        size = found.image.shape[:2]
+        shapes = text_shapes(found.detections, 0, size, text.shape, text.mask_threshold, threshold)
         texts: Sequence[TextShape] = shapes.shapes
         if text.polygon_nms_iou < 1:
             texts = polygon_nms(texts, text.polygon_nms_iou)
-        return Found(image, detections, tuple(texts), shapes.empty)
+        return replace(found, texts=tuple(texts), without_shape=shapes.empty)
 
 
 def load(

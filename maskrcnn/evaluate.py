@@ -76,6 +76,8 @@ def evaluate_texts(
     images = []
     for index in range(len(samples)):
         sample = samples[index]
+        if len(sample.polygons) != len(sample.labels):
+            raise ValueError(f"{sample.name}: found a text of several polygons, expected one each")
         found = detector(sample.image, LOWEST_SCORE)
         polygons = [text.polygon for text in found.texts]
         scores = np.array([text.score for text in found.texts])

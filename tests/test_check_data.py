@@ -1,19 +1,19 @@
 """Counts and sizes that can be worked out by hand, odd data sets, and the real ICDAR2015."""
 
 import re
-from collections import namedtuple
 
 import numpy as np
 import pytest
 from PIL import Image
+from small_coco import small_coco, write_coco
 
 from maskrcnn.check_data import check, draw_examples, write_pictures
 from maskrcnn.config import AnchorConfig, ImageConfig
+from maskrcnn.data.coco import COCO
 from maskrcnn.data.icdar import ICDAR2015
 from maskrcnn.structures import Sample
 
 ANCHORS, IMAGE = AnchorConfig(), ImageConfig(short_side=400, long_side=400)
-Words = namedtuple("Words", "polygons ignore")
 
 
 def rectangle(x, y, width, height, degrees=0.0):
@@ -47,11 +47,14 @@ class WithShortcuts(Made):
     def __getitem__(self, index):
         raise AssertionError("a picture was decoded")
 
-    def annotations(self, index):
-        return Words(*self.pictures[index])
+    def check_picture(self, index):
+        if isinstance(self.pictures[index], Exception):
+            raise self.pictures[index]
 
-    def image_size(self, index):
-        return 300, 500
+    def annotated(self, index):
+        polygons, ignore = self.pictures[index]
+        image = np.broadcast_to(np.uint8(0), (300, 500, 3))
+        return Sample(self.names[index], image, polygons, np.ones(len(polygons), np.int64), np.array(ignore, bool))
 
 
 WORD, TALL, TURNED = rectangle(10, 10, 80, 20), rectangle(200, 50, 10, 50), rectangle(100, 100, 60, 30, degrees=37)
@@ -99,7 +102,8 @@ def test_heights_against_a_search_over_all_angles():
 
 
 def test_pictures_are_not_decoded_where_the_data_set_knows_their_size():
-    found = check(WithShortcuts(*TYPICAL), ANCHORS, IMAGE)
+    found = check(WithShortcuts(*TYPICAL, ValueError("img_5.jpg: no such file")), ANCHORS, IMAGE)
+    assert found.problems == ("img_5.jpg: no such file",)
     assert found.picture_sizes == {(300, 500): 4}
     assert (found.objects, found.ignored) == (4, 2)
     assert "500 x 300 (4)" in found.text()
@@ -192,6 +196,29 @@ def test_examples_are_spread_over_the_data_set():
     examples = check(Made(*pictures), ANCHORS, IMAGE).examples
     assert len(examples) == 9 and examples[0] == 1 and examples[-1] > 170
     assert all(index % 2 for index in examples)
+
+
+def test_objects_are_counted_by_class(tmp_path):
+    content = small_coco()
+    content["categories"].append({"id": 1, "name": "unicorn"})
+    found = check(COCO(write_coco(tmp_path, content)), ANCHORS, IMAGE)
+    assert (found.images, found.objects, found.ignored, found.empty) == (3, 4, 1, ("c.png",))
+    assert found.classes == {"cat": 2, "dog": 1, "unicorn": 0}
+    text = found.text()
+    assert "3 classes, objects to be found of 2: cat 2, dog 1\n  nothing to learn from: unicorn\n" in text
+    assert "nothing skipped, nothing degenerate" in text
+    # The cat of two squares is one object, as wide as both.
+    assert sorted(found.widths)[-1] == pytest.approx(np.hypot(18, 16), rel=0.2) and len(found.widths) == 3
+
+
+@pytest.mark.parametrize(("split", "images", "objects", "crowds"), [("train", 32, 288, 4), ("val", 79, 624, 5)])
+def test_the_real_coco_has_no_problems(shared_data, split, images, objects, crowds):
+    found = check(COCO(shared_data / "coco", split), ANCHORS, ImageConfig())
+    assert (found.images, found.objects, found.ignored) == (images, objects, crowds)
+    assert found.problems == () and found.outside == 0 and sum(found.classes.values()) == objects - crowds
+    assert found.classes.keys() == set(COCO(shared_data / "coco", split).class_names)
+    assert next(iter(found.classes)) == "person"
+    assert max(len(line) for line in found.text().splitlines()) <= 120
 
 
 @pytest.mark.slow

@@ -15,7 +15,10 @@ LAYERS = (
     {"model"},
     {"data"},
     {"training", "evaluation"},
-    {"text", "visualize", "anchor_coverage", "check_data", "detector", "evaluate", "report", "benchmarks"},
+    {
+        "text", "objects", "visualize", "anchor_coverage", "check_data", "detector", "evaluate", "evaluate_objects",
+        "report", "benchmarks",
+    },
     {"demo", "cli", "__main__"},
 )
 """Top-level modules and packages; each may import its own layer and those above it, but nothing in a circle."""

@@ -8,30 +8,34 @@ from pathlib import Path
 
 from maskrcnn.check_data import check, write_pictures
 from maskrcnn.cli.arguments import add_settings, add_split
+from maskrcnn.data.coco import COCO
 from maskrcnn.data.icdar import ICDAR2015
 from maskrcnn.recipes import RECIPES, recipe
 
 HELP = "look through a data set before training on it"
 DETAILS = """
-Prints how many words there are and how large, what had to be skipped (file:line) and how well the anchors of a recipe
-reach the words, by their size. What is left in the folder:
-  examples.jpg         pictures with their words
+Prints how many words or objects there are and how large, what had to be skipped (file:line, or the annotation's id)
+and how well the anchors of a recipe reach them, by their size. What is left in the folder:
+  examples.jpg         pictures with what is in them
   anchor_coverage.png  what the anchors reach
 
 examples:
   python -m maskrcnn check icdar2015 data/icdar2015
   python -m maskrcnn check icdar2015 data/icdar2015 --split img_1..img_900 --recipe text_small \\
       --set model.image.long_side=1280
+  python -m maskrcnn check coco data/coco --split val2017
 """
+DATA_SETS = {"icdar2015": ICDAR2015, "coco": COCO}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `check`."""
-    parser.add_argument("dataset", metavar="DATASET", choices=("icdar2015",), help="in whose layout: icdar2015")
+    layouts = ", ".join(DATA_SETS)
+    parser.add_argument("dataset", metavar="DATASET", choices=DATA_SETS, help=f"in whose layout: {layouts}")
     parser.add_argument("directory", metavar="DIR", help="the folder of the data set")
     add_split(parser, default="train")
     parser.add_argument(
-        "--recipe", default="icdar2015", help=f"whose anchors, one of: {', '.join(RECIPES)} (default: icdar2015)"
+        "--recipe", help=f"whose anchors, one of: {', '.join(RECIPES)} (default: that of the data set's name)"
     )
     parser.add_argument(
         "--out", default="runs/check", metavar="DIR", help="where the pictures go (default: runs/check)"
@@ -41,9 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints counts, sizes, problems and anchor coverage; draws samples with their boxes."""
-    model = recipe(arguments.recipe).override(arguments.settings).model
+    model = recipe(arguments.recipe or arguments.dataset).override(arguments.settings).model
     with warnings.catch_warnings(action="ignore"):  # what is skipped is listed below
-        samples = ICDAR2015(arguments.directory, arguments.split)
+        samples = DATA_SETS[arguments.dataset](arguments.directory, arguments.split)
     found = check(samples, model.anchors, model.image)
     print(found.text())
     for path in write_pictures(samples, found, Path(arguments.out)):

@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from maskrcnn.cli.arguments import add_data, add_settings
+from maskrcnn.data.coco import COCO
 from maskrcnn.data.loader import Samples
 from maskrcnn.data.sources import open_data
-from maskrcnn.detector import available_device, load
+from maskrcnn.detector import Detector, available_device, load
 from maskrcnn.evaluate import Evaluation, above, evaluate_texts
+from maskrcnn.evaluate_objects import category_ids, find_objects, result_kinds, score_results, write_results
 from maskrcnn.evaluation.text_scores import TextScores, best_of, match_image
 from maskrcnn.files import write_json
-from maskrcnn.visualize import contact_sheet, draw_matches, precision_recall
+from maskrcnn.objects import WORTH_SHOWING, FoundObject
+from maskrcnn.visualize import contact_sheet, draw_matches, draw_objects, draw_sample, precision_recall
 
 HELP = "score a detector on a data set, and draw its best and worst pictures"
 DETAILS = """
-Prints MMOCR's sweep (the best of its thresholds is what papers quote) and the official score at the threshold of the
-weights. What is left in the folder:
+Of a text detector, prints MMOCR's sweep (the best of its thresholds is what papers quote) and the official score at
+the threshold of the weights. What is left in the folder:
   worst.png, best.png  pictures with what was found, missed and false
   thresholds.png       recall and precision at each score threshold
 
-example:
+Of a detector of objects, prints COCO's numbers for boxes and masks. What is left in the folder:
+  bbox.json, segm.json  what was found, as COCO's result files
+  examples.jpg          what there is to be found, and beside it what was found
+
+examples:
   python -m maskrcnn evaluate text_small --data data/icdar2015 --split img_901..img_1000 --json score.json
+  python -m maskrcnn evaluate runs/objects/model.safetensors --data data/coco --split val2017
 """
 DRAWN = 6
 """Pictures on each of the two sheets."""
@@ -36,18 +45,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", default="runs/evaluate", metavar="DIR", help="where the pictures go (default: runs/evaluate)"
     )
-    parser.add_argument("--json", metavar="FILE", help="write the best score of the sweep to this file")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write the numbers to this file (of text, the best score of the sweep)"
+    )
     add_settings(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Prints recall, precision and hmean at each threshold of the sweep."""
+    """Prints the scores of a data set: of texts, recall, precision and hmean; of objects, average precision."""
     detector = load(arguments.weights, available_device(), arguments.settings)
     samples = open_data(arguments.data, arguments.split, detector.config)
     # Before the work, not after it: a folder may be impossible to make.
     out = Path(arguments.out)
     for folder in (out, *([Path(arguments.json).parent] if arguments.json else [])):
         folder.mkdir(parents=True, exist_ok=True)
+    json_file = Path(arguments.json) if arguments.json else None
+    if detector.config.finds_text:
+        _evaluate_texts(detector, samples, out, json_file)
+    else:
+        _evaluate_objects(detector, samples, out, json_file)
+
+
+def _evaluate_texts(detector: Detector, samples: Samples, out: Path, json_file: Path | None) -> None:
     evaluation = evaluate_texts(detector, samples, show_progress)
 
     sweep = evaluation.sweep()
@@ -55,11 +74,41 @@ def run(arguments: argparse.Namespace) -> None:
     own = evaluation.at(detector.config.text.score_threshold)
     print(score_table(sweep, best))
     print(f"official rules at the weights' own threshold, {own.threshold:.2f}: {in_words(own)}")
-    if arguments.json:
-        write_json(Path(arguments.json), best.as_dict())
+    if json_file:
+        write_json(json_file, best.as_dict())
     precision_recall(evaluation.curve(), out / "thresholds.png")
     drawn = draw_evaluation(evaluation, samples, best.threshold, out)
     print(f"pictures: {', '.join(str(path) for path in (*drawn, out / 'thresholds.png'))}")
+
+
+def _evaluate_objects(detector: Detector, data: Samples, out: Path, json_file: Path | None) -> None:
+    if not isinstance(data, COCO):
+        raise ValueError("--data: these weights find objects, expected a data set in the layout of COCO")
+    ids = category_ids(detector.config.model.class_names, data)
+    found = find_objects(detector, data, show_progress)
+    paths = write_results(found, data, ids, result_kinds(detector.config.model), out)
+    scores = {kind: result.numbers() for kind, result in score_results(paths, data).items()}
+    for kind, numbers in scores.items():
+        print(f"{kind}: {', '.join(f'{name} {_in_digits(number)}' for name, number in numbers.items())}")
+    if json_file:
+        write_json(json_file, scores)
+    draw_examples(found, data, out / "examples.jpg")
+    print(f"results: {', '.join(map(str, paths.values()))}; pictures: {out / 'examples.jpg'}")
+
+
+def _in_digits(number: float | None) -> str:
+    return "none" if number is None else f"{number:.3f}"
+
+
+def draw_examples(found: Sequence[Sequence[FoundObject]], data: COCO, path: Path) -> None:
+    """Writes a sheet of DRAWN pictures, spread over the data set: what there is in them, and what was found."""
+    pictures, captions = [], []
+    for index in range(0, len(data), max(1, -(-len(data) // DRAWN))):
+        sample = data[index]
+        shown = [one for one in found[index] if one.score >= WORTH_SHOWING]
+        pictures += [draw_sample(sample, data.class_names), draw_objects(sample.image, shown)]
+        captions += [f"{sample.name}: {len(sample.labels)} objects", f"{len(shown)} found"]
+    contact_sheet(pictures, columns=2, captions=captions, cell=700).save(path, quality=90)
 
 
 def score_table(sweep: tuple[TextScores, ...], best: TextScores) -> str:

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from maskrcnn.cli.arguments import add_settings, fraction
 from maskrcnn.data.icdar import picture_number
@@ -13,13 +14,19 @@ from maskrcnn.data.images import read_image
 from maskrcnn.detector import available_device, load
 from maskrcnn.evaluation.result_files import write_submission
 from maskrcnn.files import write_json
-from maskrcnn.visualize import draw_detections
+from maskrcnn.objects import FoundObject
+from maskrcnn.ops import run_length
+from maskrcnn.text import TextShape
+from maskrcnn.visualize import draw_detections, draw_objects
 
-HELP = "find text in pictures"
+HELP = "find text or objects in pictures"
 DETAILS = """
 What is left in the folder:
-  NAME.png        the picture with outlines and scores
-  NAME.json       {"image": ..., "texts": [{"polygon": [[x, y], ...], "score": ...}, ...]}, best first, in pixels
+  NAME.png        the picture with outlines, classes and scores
+  NAME.json       {"image": ..., "texts": [{"polygon": [[x, y], ...], "score": ...}, ...]}, best first, in pixels;
+                  from a detector of objects {"image": ..., "objects": [{"class": ..., "score": ...,
+                  "box": [x1, y1, x2, y2], "mask": {"size": [height, width], "counts": ...}}, ...]}, the mask as a
+                  run-length code of COCO
   submission.zip  with --submission: what the Robust Reading Competition takes for ICDAR2015, task 4.1
 
 A picture that cannot be read is reported after the others are done, and the exit code is 2.
@@ -43,7 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --submission: a score on each line, which `score --sweep` needs and the competition refuses",
     )
     parser.add_argument(
-        "--threshold", type=fraction, metavar="T", help="lowest score, 0 to 1 (default: the one chosen for the weights)"
+        "--threshold",
+        type=fraction,
+        metavar="T",
+        help="lowest score, 0 to 1 (default: the one chosen for the weights; of objects, 0.5)",
     )
     add_settings(parser)
 
@@ -58,6 +68,8 @@ def run(arguments: argparse.Namespace) -> None:
     _check_names(paths, out, arguments.submission)
     shape = ["text.shape=quadrilateral"] if arguments.submission else []
     detector = load(arguments.weights, available_device(), [*arguments.settings, *shape])
+    if arguments.submission and not detector.config.finds_text:
+        raise ValueError(f"--submission: {arguments.weights} finds objects, expected weights that find text")
 
     out.mkdir(parents=True, exist_ok=True)
     results, unreadable = {}, []
@@ -67,16 +79,19 @@ def run(arguments: argparse.Namespace) -> None:
         except ValueError as error:
             unreadable.append(str(error))
             continue
-        texts = detector(image, arguments.threshold).texts
-        results[path.name] = texts
-        draw_detections(image, texts).save(out / f"{path.stem}.png")
-        shapes = [{"polygon": text.polygon.round(2).tolist(), "score": round(text.score, 4)} for text in texts]
-        record = {"image": str(path), "texts": shapes}
+        found = detector(image, arguments.threshold)
+        results[path.name] = found.texts
+        if detector.config.finds_text:
+            noun, drawn, records = "texts", draw_detections(image, found.texts), list(map(_text_record, found.texts))
+        else:
+            noun, drawn, records = "objects", draw_objects(image, found.objects), list(map(_record, found.objects))
+        drawn.save(out / f"{path.stem}.png")
+        record = {"image": str(path), noun: records}
         write_json(out / f"{path.stem}.json", record)
         if arguments.json:
             print(json.dumps(record))
         else:
-            print(f"{path}: {len(texts)} texts: {out / path.stem}.png")
+            print(f"{path}: {len(records)} {noun}: {out / path.stem}.png")
     if unreadable:
         lost = "; submission.zip was not written" if arguments.submission else ""
         raise ValueError(f"{len(unreadable)} of {len(paths)} pictures cannot be read: {'; '.join(unreadable)}{lost}")
@@ -86,6 +101,20 @@ def run(arguments: argparse.Namespace) -> None:
         for message in written.dropped:
             print(message, file=stream)
         print(f"{out / 'submission.zip'}: {written.quadrilaterals} texts in {written.files} files", file=stream)
+
+
+def _text_record(found: TextShape) -> dict[str, Any]:
+    return {"polygon": found.polygon.round(2).tolist(), "score": round(found.score, 4)}
+
+
+def _record(found: FoundObject) -> dict[str, Any]:
+    record = {"class": found.name, "score": round(found.score, 4), "box": found.box.round(2).tolist()}
+    if found.mask is not None:
+        size = [found.mask.height, found.mask.width]
+        record["mask"] = {"size": size, "counts": run_length.to_string(found.mask)}
+    if found.keypoints is not None:
+        record["keypoints"] = found.keypoints.round(2).tolist()
+    return record
 
 
 def _check_names(paths: list[Path], out: Path, submission: bool) -> None:

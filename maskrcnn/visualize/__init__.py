@@ -5,13 +5,14 @@ diagrams. Nothing here opens a window: pictures are Pillow images, diagrams are 
 """
 
 from maskrcnn.visualize.curves import coverage_by_size, precision_recall, training_curves
-from maskrcnn.visualize.pictures import contact_sheet, draw_detections, draw_matches, draw_sample
+from maskrcnn.visualize.pictures import contact_sheet, draw_detections, draw_matches, draw_objects, draw_sample
 
 __all__ = [
     "contact_sheet",
     "coverage_by_size",
     "draw_detections",
     "draw_matches",
+    "draw_objects",
     "draw_sample",
     "precision_recall",
     "training_curves",

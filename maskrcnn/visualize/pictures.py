@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from maskrcnn.evaluation.text_scores import ImageMatches
+from maskrcnn.objects import FoundObject, mask_of
 from maskrcnn.structures import Sample
 from maskrcnn.visualize.canvas import (
     BLUE,
@@ -31,22 +32,24 @@ _DONT_CARE = Stroke(GREY, DASHED, 0.8)
 _FOUND, _MISSED, _FALSE = Stroke(SKY_BLUE), Stroke(YELLOW, DASHED, 1.2), Stroke(VERMILLION, DOTTED, 1.5)
 
 
-def draw_sample(sample: Sample, transcriptions: bool = False) -> Image.Image:
+def draw_sample(sample: Sample, class_names: Sequence[str] = (), transcriptions: bool = False) -> Image.Image:
     """The picture with its ground truth: objects solid in the colour of their class, don't-care dashed and hatched.
 
-    `transcriptions` writes the text of legible words beside them.
+    `class_names` writes what they are beside the objects, `transcriptions` the text beside legible words.
     """
-    canvas = Canvas(sample.image)
-    for polygon, ignored in zip(sample.polygons, sample.ignore, strict=True):
-        if ignored:
+    canvas, parts = Canvas(sample.image), sample.parts
+    for index in np.flatnonzero(sample.ignore):
+        for polygon in parts[index]:
             _draw_dont_care(canvas, polygon)
     legible = np.flatnonzero(~sample.ignore)
+    colours = [_class_colour(int(label)) for label in sample.labels]
     for index in legible:
-        canvas.outline(sample.polygons[index], Stroke(_class_colour(int(sample.labels[index]))))
-    if transcriptions and sample.transcriptions:
-        for index in legible:
-            colour = _class_colour(int(sample.labels[index]))
-            canvas.label(sample.transcriptions[index], sample.polygons[index], colour)
+        for polygon in parts[index]:
+            canvas.outline(polygon, Stroke(colours[index]))
+    texts = [class_names[label - 1] for label in sample.labels] if class_names else ()
+    for index in legible if texts or (transcriptions and sample.transcriptions) else ():
+        text = texts[index] if texts else sample.transcriptions[index]
+        canvas.label(text, np.concatenate(parts[index]), colours[index])
     return canvas.picture
 
 
@@ -79,6 +82,19 @@ def draw_detections(
         name = f"{class_names[classes[index] - 1]} " if class_names else ""
         canvas.label(f"{name}{score:.2f}", polygon, colours[index])
     return canvas.picture
+
+
+def draw_objects(image: np.ndarray, objects: Sequence[FoundObject]) -> Image.Image:
+    """The picture (H, W, 3) uint8 with objects that were found: box, class and score, and the mask tinted."""
+    boxes = [one.box[[0, 1, 2, 1, 2, 3, 0, 3]].reshape(4, 2) for one in objects]
+    names = {one.label: one.name for one in objects}
+    return draw_detections(
+        image,
+        [(box, one.score) for box, one in zip(boxes, objects, strict=True)],
+        [mask_of(one) if one.mask is not None else np.zeros(image.shape[:2], bool) for one in objects],
+        [one.label for one in objects],
+        [names.get(label, "") for label in range(1, max(names, default=0) + 1)],
+    )
 
 
 def draw_matches(

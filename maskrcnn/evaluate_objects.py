@@ -1,0 +1,99 @@
+"""Running a detector of objects over a data set of COCO's kind: result files, and what they score."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from maskrcnn.config import ModelConfig
+from maskrcnn.data.coco import COCO
+from maskrcnn.detector import Detector
+from maskrcnn.evaluation.average_precision import AveragePrecision, Kind, average_precision
+from maskrcnn.evaluation.coco_results import coco_task, read_results
+from maskrcnn.files import write_and_rename
+from maskrcnn.objects import FoundObject
+from maskrcnn.ops import run_length
+
+LOWEST_SCORE = 0.0
+"""Average precision asks for everything that the network reports."""
+
+
+def category_ids(class_names: Sequence[str], data: COCO) -> tuple[int, ...]:
+    """The id that `data` gives to each class of a network, found by its name.
+
+    Raises ValueError for classes that the data does not have: what is found of them would count as false.
+    """
+    ids = dict(zip(data.class_names, data.category_ids, strict=True))
+    unknown = [name for name in class_names if name not in ids]
+    if unknown:
+        more = ", ..." if len(unknown) > 5 else ""
+        raise ValueError(
+            f"{data.file.path}: found no category for {len(unknown)} of the {len(class_names)} classes of the weights: "
+            f"{', '.join(unknown[:5])}{more}"
+        )
+    return tuple(ids[name] for name in class_names)
+
+
+def find_objects(
+    detector: Detector, data: COCO, progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[tuple[FoundObject, ...]]:
+    """What the detector finds in each picture; `progress` is told how many are done, and of how many."""
+    found = []
+    for index in range(len(data)):
+        found.append(detector(data[index].image, LOWEST_SCORE).objects)
+        progress(index + 1, len(data))
+    return found
+
+
+def result_kinds(model: ModelConfig) -> tuple[Kind, ...]:
+    """The kinds of results that a network gives."""
+    return ("bbox", "segm") if model.mask_head.enabled else ("bbox",)
+
+
+def write_results(
+    found: Sequence[Sequence[FoundObject]], data: COCO, ids: Sequence[int], kinds: Sequence[Kind], folder: Path
+) -> dict[Kind, Path]:
+    """Writes what was found in each picture as COCO's result files, one for each kind, and returns where they are.
+
+    ids: the category of each class of the network, label 1 first. Results of masks carry no boxes: with them,
+    pycocotools would take a mask for as large as its box.
+    """
+    paths = {}
+    for kind in kinds:
+        records = [
+            {"image_id": image_id, "category_id": ids[one.label - 1], "score": one.score, **_RECORDS[kind](one)}
+            for image_id, objects in zip(data.image_ids, found, strict=True)
+            for one in objects
+        ]
+        paths[kind] = folder / f"{kind}.json"
+        write_and_rename(paths[kind], json.dumps(records).encode())
+    return paths
+
+
+def _box_record(found: FoundObject) -> dict[str, Any]:
+    x1, y1, x2, y2 = found.box.tolist()
+    return {"bbox": [x1, y1, x2 - x1, y2 - y1]}
+
+
+def _mask_record(found: FoundObject) -> dict[str, Any]:
+    size = [found.mask.height, found.mask.width]
+    return {"segmentation": {"size": size, "counts": run_length.to_string(found.mask)}}
+
+
+def _keypoint_record(found: FoundObject) -> dict[str, Any]:
+    # COCO's third number is the visibility, 1 for every point that is reported.
+    return {"keypoints": [value for x, y, _ in found.keypoints.tolist() for value in (x, y, 1)]}
+
+
+_RECORDS = {"bbox": _box_record, "segm": _mask_record, "keypoints": _keypoint_record}
+
+
+def score_results(paths: dict[Kind, Path], data: COCO) -> dict[Kind, AveragePrecision]:
+    """The average precision of result files, read back as anybody's would be. Raises what reading them raises."""
+    scores = {}
+    for kind, path in paths.items():
+        task = coco_task(data.file, read_results(path, data.file, kind))
+        scores[kind], _ = average_precision(task.truths, task.detections, task.overlap, kind, len(task.class_names))
+    return scores
