@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from maskrcnn.person import PERSON_KEYPOINTS, PERSON_SKELETON
 from maskrcnn.settings import (
     ConfigurationError,
     Count,
@@ -36,6 +37,7 @@ __all__ = [
     "ConfigurationError",
     "DataConfig",
     "ImageConfig",
+    "KeypointHeadConfig",
     "MaskHeadConfig",
     "ModelConfig",
     "RPNConfig",
@@ -201,6 +203,30 @@ class MaskHeadConfig(Section):
 
 
 @dataclass(frozen=True)
+class KeypointHeadConfig(Section):
+    """The keypoint branch (paper section 5, "Mask R-CNN for Human Pose Estimation")."""
+
+    enabled: bool = False
+    names: Names = PERSON_KEYPOINTS
+    """The points to find on each object, in the order of the heat maps. `left_...` and `right_...` of one name change
+    places in a mirror image."""
+    skeleton: tuple[tuple[str, str], ...] = PERSON_SKELETON
+    """Pairs of names that pictures join by a line."""
+    pooled_size: Count = 14
+    """A quarter of the heat map's size: a stride-2 deconvolution, then twice as large once more."""
+    sampling_ratio: Whole = 2
+    aligned: bool = True
+    convolutions: Whole = 8
+    channels: Count = 512
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        unknown = sorted({name for pair in self.skeleton for name in pair} - set(self.names))
+        if unknown:
+            raise ConfigurationError(f"KeypointHeadConfig.skeleton: found {unknown}, expected pairs of names")
+
+
+@dataclass(frozen=True)
 class ModelConfig(Section):
     """The network: which parts, how wide, and which conventions."""
 
@@ -212,6 +238,7 @@ class ModelConfig(Section):
     rpn: RPNConfig = field(default_factory=RPNConfig)
     box_head: BoxHeadConfig = field(default_factory=BoxHeadConfig)
     mask_head: MaskHeadConfig = field(default_factory=MaskHeadConfig)
+    keypoint_head: KeypointHeadConfig = field(default_factory=KeypointHeadConfig)
     initialisation: Literal["torchvision", "mmdetection"] = "mmdetection"
     """Of the layers that do not come from ImageNet (they differ in pyramid and box head)."""
 

@@ -126,9 +126,11 @@ def _check_size(config: ModelConfig, state: dict[str, torch.Tensor], what: str) 
 
     A small file may ask for a network larger than the machine; on the meta device, tensors have shapes only.
     """
-    convolutions = config.mask_head.convolutions  # the one setting that says how many tensors there are
-    if convolutions > len(state):
-        raise ValueError(f"{what}: found {len(state)} tensors, expected those of {convolutions:,} mask convolutions")
+    for head, settings in (("mask", config.mask_head), ("keypoint", config.keypoint_head)):
+        convolutions = settings.convolutions  # the only settings that say how many tensors there are
+        if settings.enabled and convolutions > len(state):
+            expected = f"those of {convolutions:,} {head} convolutions"
+            raise ValueError(f"{what}: found {len(state)} tensors, expected {expected}")
     try:
         with torch.device("meta"):
             model = MaskRCNN(config)

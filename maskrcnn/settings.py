@@ -64,10 +64,7 @@ def section_from_dict(section: type[AnySection], values: Any, name: str = "") ->
     arguments = {}
     for key, value in values.items():
         kind, full_name = kinds[key], f"{name}.{key}".lstrip(".")
-        if is_dataclass(kind):
-            value = section_from_dict(kind, value, full_name)
-        elif isinstance(value, list):
-            value = tuple(value)
+        value = section_from_dict(kind, value, full_name) if is_dataclass(kind) else _tuples(value)
         _check(value, kind, full_name)
         arguments[key] = value
     return section(**arguments)
@@ -104,6 +101,11 @@ def setting_names(section: Section, prefix: str = "") -> list[str]:
         else:
             names.append(prefix + field.name)
     return names
+
+
+def _tuples(value: Any) -> Any:
+    """A list, and the lists inside it, as tuples; anything else as it is."""
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def _parse(text: str, current: Any, key: str) -> Any:

@@ -1,4 +1,4 @@
-"""The five losses of paper equation L = L_cls + L_box + L_mask and of the RPN, each with its exact normalisation.
+"""The losses of paper equation L = L_cls + L_box + L_mask, of keypoints and of the RPN, with their normalisation.
 
 Padded slots and negatives are masked, never selected, so no shape depends on the data; every denominator is at least
 1, so an image without objects gives a loss of 0 and not NaN. All losses have weight 1.
@@ -71,6 +71,16 @@ def mask_loss(logits: Tensor, targets: Tensor, positive: Tensor) -> Tensor:
     loss = F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none")
     pixels = positive.sum().clamp(min=1) * (logits.shape[-1] * logits.shape[-2])
     return loss.masked_fill(~positive[..., None, None], 0.0).sum() / pixels
+
+
+def keypoint_loss(logits: Tensor, cells: Tensor, valid: Tensor) -> Tensor:
+    """Softmax cross-entropy over the cells of a heat map, mean over the valid points of the batch, 0-dim; 0 without.
+
+    logits (B, R, J, S, S); cells (B, R, J) int64, row * S + column; valid (B, R, J) bool. One cell of all is right, so
+    the cells compete (paper section 5: "one-hot" masks and a softmax over m^2 cells).
+    """
+    loss = class_loss_each(logits.flatten(-2), cells)
+    return loss.masked_fill(~valid, 0.0).sum() / valid.sum().clamp(min=1)
 
 
 def total_loss(losses: dict[str, Tensor]) -> Tensor:
