@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
+from maskrcnn.model.keypoint_decoding import decode_each
 from maskrcnn.ops import fallback_pasting, fallback_pooling
 
 
@@ -66,6 +67,7 @@ BOXES, MATCHING, LOSSES = "maskrcnn.boxes", "maskrcnn.targets.matching", "maskrc
 MASK_TARGETS, MATCH_BOXES = "maskrcnn.ops.fallback_masks", "maskrcnn.ops.fallback_matching"
 SLOTS, ANCHORS = "maskrcnn.slots", "maskrcnn.model.anchors"
 RUN_LENGTH = "maskrcnn.ops.fallback_run_length"
+KEYPOINTS, DECODING = "maskrcnn.targets.keypoints:keypoint_cells", "maskrcnn.model.keypoint_decoding"
 PROPOSALS, DETECTIONS = "maskrcnn.model.rpn:RPN.propose", "maskrcnn.model.detections"
 PASTE, POOL = "maskrcnn.ops.fallback_pasting", "maskrcnn.ops.fallback_pooling"
 POOL_IN_PYTORCH = SimpleNamespace(pool=fallback_pooling.roi_pool, spread=fallback_pooling.roi_pool_backward)
@@ -615,6 +617,88 @@ BUGS = (
         "torch.cat((first, last), dim=-1)",
         "test_roi_warp:test_as_many_bins_as_pixels_with_one_sample_each_are_a_copy",
         {"mode": "average"},
+    ),
+    # Keypoints.
+    PlantedBug(
+        "cells counted down the columns",
+        KEYPOINTS,
+        "row * size + column",
+        "column * size + row",
+        "test_keypoint_targets:test_rows_count_56_and_columns_1",
+    ),
+    PlantedBug(
+        "a keypoint rounded to the nearest border of a cell",
+        KEYPOINTS,
+        ".floor()",
+        ".round()",
+        "test_keypoint_targets:test_a_point_asks_for_the_cell_it_lies_in",
+    ),
+    PlantedBug(
+        "a keypoint on the lower edge that is lost",
+        KEYPOINTS,
+        "points == far_corner",
+        "points > far_corner",
+        "test_keypoint_targets:test_the_right_and_the_lower_edge_belong_to_the_last_cell",
+    ),
+    PlantedBug(
+        "hidden keypoints that teach nothing",
+        KEYPOINTS,
+        "keypoints[..., 2] > 0",
+        "keypoints[..., 2] > 1",
+        "test_keypoint_targets:test_a_hidden_point_is_a_target_and_an_unlabelled_one_is_not",
+    ),
+    PlantedBug(
+        "a keypoint loss divided by the RoIs",
+        f"{LOSSES}:keypoint_loss",
+        "valid.sum()",
+        "valid.any(dim=-1).sum()",
+        "test_keypoint_targets:test_the_mean_is_over_all_valid_points_of_the_batch",
+    ),
+    PlantedBug(
+        "points in the corners of their pixels",
+        f"{DECODING}:decode_keypoints",
+        "(cell + 0.5)",
+        "cell",
+        "test_keypoint_decoding:test_a_map_as_large_as_its_roi_is_left_as_it_is",
+        {"decode": decode_each},
+    ),
+    PlantedBug(
+        "x from the row",
+        f"{DECODING}:decode_keypoints",
+        "torch.stack((column, row), dim=-1)",
+        "torch.stack((row, column), dim=-1)",
+        "test_keypoint_decoding:test_x_comes_from_the_column_and_y_from_the_row",
+        {"decode": decode_each},
+    ),
+    PlantedBug(
+        "heat maps half a cell off",
+        f"{DECODING}:_enlargement",
+        "[:, None] - 0.5",
+        "[:, None]",
+        "test_keypoint_decoding:test_three_pixels_a_cell",
+        {"decode": decode_each, "cell": 27},
+    ),
+    PlantedBug(
+        "an RoI taken for as large as its pixels",
+        f"{DECODING}:decode_keypoints",
+        "(cell + 0.5) * (sides / whole_sides)[:, None]",
+        "(cell + 0.5)",
+        "test_keypoint_decoding:test_pixels_fill_an_roi_whose_sides_are_no_whole_numbers",
+        {"decode": decode_each},
+    ),
+    PlantedBug(
+        "rows of the padding found behind a small RoI's last",
+        f"{DECODING}:_enlargement",
+        "torch.minimum(torch.arange(longest, device=lengths.device), lengths[:, None] - 1)",
+        "torch.arange(longest, device=lengths.device).expand(len(lengths), -1)",
+        "test_keypoint_decoding:test_more_room_changes_nothing",
+    ),
+    PlantedBug(
+        "keypoints scaled by the other axis",
+        f"{DECODING}:scale_keypoints",
+        "factor.flip(-1)",
+        "factor",
+        "test_keypoint_decoding:test_each_axis_is_scaled_by_its_own_factor_and_the_score_is_not",
     ),
     # Data and scores.
     PlantedBug(

@@ -7,7 +7,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from maskrcnn.config import AnchorConfig, BackboneConfig, BoxHeadConfig, MaskHeadConfig, ModelConfig, RPNConfig
+from maskrcnn.config import (
+    AnchorConfig,
+    BackboneConfig,
+    BoxHeadConfig,
+    KeypointHeadConfig,
+    MaskHeadConfig,
+    ModelConfig,
+    RPNConfig,
+)
 from maskrcnn.structures import Batch, Targets
 
 SMALL = ModelConfig(
@@ -19,6 +27,17 @@ SMALL = ModelConfig(
     box_head=BoxHeadConfig(hidden=32, samples=32, detections=8),
     mask_head=MaskHeadConfig(convolutions=1, channels=16),
 )
+WITH_KEYPOINTS = replace(
+    SMALL,
+    keypoint_head=KeypointHeadConfig(
+        enabled=True,
+        names=("left_end", "middle", "right_end"),
+        skeleton=(("left_end", "middle"), ("middle", "right_end")),
+        convolutions=1,
+        channels=16,
+    ),
+)
+"""SMALL, and a head that finds three points on each ellipse."""
 
 
 def change(config: ModelConfig, section: str, **settings) -> ModelConfig:
@@ -35,12 +54,14 @@ def make_batch(
 ) -> Batch:
     """One picture of `size` = (height, width) for each list of (label, box); the others' slots are empty.
 
-    objects: boxes in whole pixels; ignored: (image, object) pairs that are don't-care. The masks are ellipses.
+    objects: boxes in whole pixels; ignored: (image, object) pairs that are don't-care. The masks are ellipses, the
+    keypoints those of WITH_KEYPOINTS.
     """
     generator = torch.Generator().manual_seed(seed)
     count = len(objects)
     images = 0.1 * torch.randn(count, 3, *size, generator=generator) - 1
     boxes = torch.zeros(count, slots, 4)
+    keypoints = torch.zeros(count, slots, 3, 3)
     labels, offsets = torch.zeros(count, slots, dtype=torch.int64), torch.zeros(count, slots, dtype=torch.int64)
     bitmaps, pixels = [torch.zeros(0, dtype=torch.uint8)], 0
     for image, listed in enumerate(objects):
@@ -51,11 +72,14 @@ def make_batch(
             boxes[image, slot], labels[image, slot], offsets[image, slot] = torch.tensor(box).float(), label, pixels
             bitmaps.append(mask.flatten())
             pixels += mask.numel()
+            middle = (y1 + y2) / 2
+            keypoints[image, slot] = torch.tensor([[x1, middle, 2], [(x1 + x2) / 2, middle, 1], [x2, middle, 2]])
     ignore = torch.zeros(count, slots, dtype=torch.bool)
     for image, slot in ignored:
         ignore[image, slot] = True
     sizes = torch.tensor([size] * count).reshape(-1, 2)
-    targets = Targets(boxes, labels, (labels > 0) & ~ignore, ignore, torch.cat(bitmaps), boxes.long(), offsets)
+    valid = (labels > 0) & ~ignore
+    targets = Targets(boxes, labels, valid, ignore, torch.cat(bitmaps), boxes.long(), offsets, keypoints)
     return Batch(images, sizes, 2 * sizes, tuple(f"picture_{image}" for image in range(count)), targets)
 
 
@@ -73,7 +97,7 @@ def with_empty_slots(targets: Targets, extra: int) -> Targets:
     def pad(values: Tensor) -> Tensor:
         return torch.cat((values, values.new_zeros(values.shape[0], extra, *values.shape[2:])), dim=1)
 
-    per_slot = ("boxes", "labels", "valid", "ignore", "bitmap_boxes", "bitmap_offsets")
+    per_slot = ("boxes", "labels", "valid", "ignore", "bitmap_boxes", "bitmap_offsets", "keypoints")
     return replace(targets, **{name: pad(getattr(targets, name)) for name in per_slot})
 
 

@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 import torch
-from small_model import SMALL, change, gradients, make_batch
+from small_model import SMALL, WITH_KEYPOINTS, change, gradients, make_batch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -41,8 +41,8 @@ TORCHVISION = change(
 NORMS = change(change(HARD, "backbone", norm="batch", pyramid_norm="batch"), "box_head", norm="batch")
 CONFIGS = pytest.mark.parametrize(
     "config",
-    [SMALL, HARD, TORCHVISION, NORMS],
-    ids=["defaults", "hard examples", "torchvision's conventions", "batch norms"],
+    [SMALL, HARD, TORCHVISION, NORMS, WITH_KEYPOINTS],
+    ids=["defaults", "hard examples", "torchvision's conventions", "batch norms", "keypoints"],
 )
 TENSOR = torch.Tensor
 SYNCHRONISING_METHODS = {
@@ -122,10 +122,12 @@ def test_step_on_meta_tensors(config):
     model, batch = MaskRCNN(config).to("meta"), batch_of(2, 4).to("meta")
     with FakeTensorMode(allow_non_fake_inputs=True), torch.device("meta"):
         output = training_step(model, batch)
+    heads = ("mask", "keypoint") if config.keypoint_head.enabled else ("mask",)
     assert {name: tuple(loss.shape) for name, loss in output.losses.items()} == dict.fromkeys(
-        ("rpn_objectness", "rpn_box", "class", "box", "mask"), ()
+        ("rpn_objectness", "rpn_box", "class", "box", *heads), ()
     )
     assert output.detections.boxes.shape == (2, 8, 4) and output.detections.masks.shape == (2, 8, 28, 28)
+    assert not config.keypoint_head.enabled or output.detections.keypoints.shape == (2, 8, 3, 3)
     assert all(value.grad.shape == value.shape for value in model.parameters())
 
 
@@ -145,11 +147,12 @@ def test_no_operator_depends_on_the_pictures(config):
     counts = operators(config, images=2, slots=3)
     assert counts["maskrcnn.nms.default"] == 3, "proposals for training and for testing, and detections"
     assert counts["maskrcnn.crop_masks.default"] == 1
-    pooled = 5 if config.box_head.sampler == "hard" else 4
-    assert counts["maskrcnn.pyramid_roi_align.default"] == pooled, (
-        "both heads learn, both detect; mining looks once more"
+    heads = 3 if config.keypoint_head.enabled else 2
+    mining = config.box_head.sampler == "hard"
+    assert counts["maskrcnn.pyramid_roi_align.default"] == 2 * heads + mining, (
+        "all heads learn, all detect; mining looks once more"
     )
-    assert counts["maskrcnn.pyramid_roi_align_backward.default"] == 2
+    assert counts["maskrcnn.pyramid_roi_align_backward.default"] == heads
 
 
 @CONFIGS
@@ -198,7 +201,7 @@ def insert_slots(values, at, extra, junk):
     shape = (values.shape[0], extra, *values.shape[2:])
     rows = torch.zeros(shape, dtype=values.dtype)
     if junk and values.is_floating_point():
-        rows = torch.tensor([5.0, 7.0, 60.0, 50.0]).expand(shape)
+        rows = torch.tensor([5.0, 7.0, 60.0, 50.0])[: shape[-1]].expand(shape)
     return torch.cat((values[:, :at], rows, values[:, at:]), dim=1)
 
 
@@ -233,7 +236,7 @@ def expect_same(found, expected):
     assert gradient.keys() == expected_gradient.keys()
     for name, value in expected_gradient.items():
         torch.testing.assert_close(gradient[name], value, rtol=1e-4, atol=1e-6, msg=name)
-    for field in ("boxes", "scores", "labels", "valid", "masks"):
+    for field in ("boxes", "scores", "labels", "valid", "masks", "keypoints"):
         value, expected_value = getattr(output.detections, field), getattr(expected_output.detections, field)
         torch.testing.assert_close(value, expected_value, rtol=1e-4, atol=1e-4, msg=field)
 
@@ -259,7 +262,7 @@ def test_empty_ground_truth_slots_change_nothing(config, at, junk):
     targets = batch.targets
     padded = {
         name: insert_slots(getattr(targets, name), at, extra, junk)
-        for name in ("boxes", "labels", "valid", "ignore", "bitmap_boxes", "bitmap_offsets")
+        for name in ("boxes", "labels", "valid", "ignore", "bitmap_boxes", "bitmap_offsets", "keypoints")
     }
     proposals = model.config.rpn.proposals_train
     with priorities((proposals + 2, proposals + at, extra)):

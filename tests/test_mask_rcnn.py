@@ -4,13 +4,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_model import SMALL, change, gradients, make_batch
+from small_model import SMALL, WITH_KEYPOINTS, change, gradients, make_batch
 
 from maskrcnn import boxes as box_functions
 from maskrcnn.config import (
     AnchorConfig,
     BackboneConfig,
     BoxHeadConfig,
+    KeypointHeadConfig,
+    MaskHeadConfig,
     ModelConfig,
 )
 from maskrcnn.model.mask_rcnn import MaskRCNN
@@ -39,6 +41,15 @@ def make_model(config=SMALL):
     ("config", "count"),
     [
         (ModelConfig(class_names=classes(90), box_head=BoxHeadConfig(background_outputs=True)), 44_401_393),
+        (
+            ModelConfig(
+                class_names=("person",),
+                box_head=BoxHeadConfig(background_outputs=True),
+                mask_head=MaskHeadConfig(enabled=False),
+                keypoint_head=KeypointHeadConfig(enabled=True),
+            ),
+            59_137_258,
+        ),
         (ModelConfig(backbone=BackboneConfig(norm="batch_eval"), anchors=TEXT_ANCHORS), 43_973_728),
         (
             ModelConfig(class_names=classes(80), backbone=BackboneConfig(norm="batch_eval"), anchors=TEXT_ANCHORS),
@@ -46,7 +57,7 @@ def make_model(config=SMALL):
         ),
         (ModelConfig(class_names=classes(80), backbone=BackboneConfig(norm="batch_eval")), 44_396_336),
     ],
-    ids=["torchvision COCO", "MMOCR ICDAR2015", "MMOCR CTW1500", "MMDetection COCO"],
+    ids=["torchvision COCO", "torchvision keypoints", "MMOCR ICDAR2015", "MMOCR CTW1500", "MMDetection COCO"],
 )
 def test_parameter_counts_of_the_published_models(config, count):
     with torch.device("meta"):
@@ -151,6 +162,7 @@ STEPS = {
     "batch norm everywhere": change(
         change(SMALL, "backbone", norm="batch", pyramid_norm="batch"), "box_head", norm="batch", sampler="hard"
     ),
+    "keypoints": WITH_KEYPOINTS,
     "frozen statistics": change(SMALL, "backbone", norm="batch_eval", frozen_stages=1),
     "frozen norm": change(SMALL, "backbone", norm="batch_frozen", frozen_stages=2),
     "bottlenecks": change(SMALL, "backbone", depth="50", width=4),

@@ -19,7 +19,8 @@ class ModelOutput(NamedTuple):
     """What a forward pass gives."""
 
     losses: dict[str, Tensor] | None
-    """rpn_objectness, rpn_box, class, box, mask: 0-dim each; None for a batch without targets."""
+    """rpn_objectness, rpn_box, class, box, and mask and keypoint of heads that there are: 0-dim each; None for a batch
+    without targets."""
     detections: Detections | None
     """In pixels of the original pictures; None unless asked for."""
 
@@ -61,6 +62,7 @@ class MaskRCNN(nn.Module):
 def _at_least_one_slot(targets: Targets) -> Targets:
     """Targets with G >= 1: with a slot to gather from, a batch without ground truth needs no code of its own."""
     missing = max(0, 1 - targets.labels.shape[1])
+    keypoints = targets.keypoints
     return Targets(
         boxes=F.pad(targets.boxes, (0, 0, 0, missing)),
         labels=F.pad(targets.labels, (0, missing)),
@@ -69,4 +71,5 @@ def _at_least_one_slot(targets: Targets) -> Targets:
         bitmaps=targets.bitmaps,
         bitmap_boxes=F.pad(targets.bitmap_boxes, (0, 0, 0, missing)),
         bitmap_offsets=F.pad(targets.bitmap_offsets, (0, missing)),
+        keypoints=None if keypoints is None else F.pad(keypoints, (0, 0, 0, 0, 0, missing)),
     )

@@ -1,8 +1,9 @@
-"""The second stage: which proposals to learn from, and the box and mask heads on the pooled features of each RoI."""
+"""The second stage: which proposals to learn from, and the heads on the pooled features of each RoI."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -10,14 +11,17 @@ from torch import Tensor, nn
 
 from maskrcnn import boxes as box_functions
 from maskrcnn import ops
-from maskrcnn.config import BoxHeadConfig, MaskHeadConfig, ModelConfig
+from maskrcnn.config import BoxHeadConfig, KeypointHeadConfig, MaskHeadConfig, ModelConfig
 from maskrcnn.model.box_head import BoxHead, BoxOutputs
 from maskrcnn.model.detections import NetworkDetections, select_detections
+from maskrcnn.model.keypoint_decoding import decode_each, decode_keypoints, scale_keypoints
+from maskrcnn.model.keypoint_head import KeypointHead
 from maskrcnn.model.mask_head import MaskHead
 from maskrcnn.model.rpn import Proposals
 from maskrcnn.slots import gather_rows
 from maskrcnn.structures import Batch, Detections, Targets
 from maskrcnn.targets import losses
+from maskrcnn.targets.keypoints import keypoint_cells
 from maskrcnn.targets.mask_targets import Bitmaps, crop_masks
 from maskrcnn.targets.matching import IGNORED, POSITIVE, Matches, ignore_overlapping, match
 from maskrcnn.targets.sampling import sample_hardest, sample_randomly
@@ -39,7 +43,7 @@ class TrainingRoIs(NamedTuple):
 
 
 class RoIHeads(nn.Module):
-    """Box head and mask head with their sampling, pooling and losses."""
+    """Box head, mask head and keypoint head with their sampling, pooling and losses."""
 
     real_slots_only = True
     """On a CPU the heads skip trailing slots that are empty in every image. A GPU must not: it would have to wait to
@@ -52,13 +56,16 @@ class RoIHeads(nn.Module):
         self.strides = tuple(strides)
         self.box_head = BoxHead(config)
         self.mask_head = MaskHead(config) if config.mask_head.enabled else None
+        self.keypoint_head = KeypointHead(config) if config.keypoint_head.enabled else None
 
     def losses(
         self, features: Sequence[Tensor], proposals: Proposals, targets: Targets, image_sizes: Tensor
     ) -> dict[str, Tensor]:
-        """`class`, `box` and `mask`, 0-dim each (paper section 3: L = L_cls + L_box + L_mask).
+        """`class`, `box`, and `mask` and `keypoint` of heads that there are, 0-dim each (paper section 3:
+        L = L_cls + L_box + L_mask).
 
-        features: L maps (B, C, H_l, W_l); image_sizes (B, 2).
+        features: L maps (B, C, H_l, W_l); image_sizes (B, 2). Raises ValueError if the targets have keypoints of
+        another number than the keypoint head.
         """
         config = self.config.box_head
         rois = self.choose_training_rois(features, proposals, targets)
@@ -76,17 +83,20 @@ class RoIHeads(nn.Module):
                 config.box_loss_beta,
             ),
         }
+        positives = int(config.samples * config.positive_fraction)  # no positive lies in a later slot
+        used = self._used_slots(rois.positive[:, :positives])
+        first = TrainingRoIs(*(field[:, :used] for field in rois))
         if self.mask_head is not None:
-            positives = int(config.samples * config.positive_fraction)  # no positive lies in a later slot
-            first = TrainingRoIs(*(field[:, :positives] for field in rois))
             result["mask"] = self._mask_loss(features, first, targets, image_sizes)
+        if self.keypoint_head is not None:
+            result["keypoint"] = self._keypoint_loss(features, first, targets)
         return result
 
     @torch.no_grad()
     def detect(self, features: Sequence[Tensor], proposals: Proposals, batch: Batch) -> Detections:
-        """What is in each picture, best first: boxes, classes, scores, and masks of the boxes that remain.
+        """What is in each picture, best first: boxes, classes, scores, and masks and keypoints of boxes that remain.
 
-        The mask head runs on detections, not on proposals: fewer and better placed (paper section 3.1, "Inference").
+        Those heads run on detections, not on proposals: fewer and better placed (paper section 3.1, "Inference").
         Nothing carries a gradient, and nothing is learnt: norms remember no statistics of this pass.
         """
         outputs = self._run_box_head(features, proposals.boxes, proposals.valid)
@@ -102,9 +112,8 @@ class RoIHeads(nn.Module):
         if self.mask_head is not None:
             logits = self._run_mask_head(features, found.network_boxes, found.detections.labels, found.detections.valid)
             masks = logits.sigmoid().masked_fill(~found.detections.valid[..., None, None], 0.0)
-        return Detections(
-            found.detections.boxes, found.detections.scores, found.detections.labels, found.detections.valid, masks
-        )
+        keypoints = None if self.keypoint_head is None else self._find_keypoints(features, found, batch)
+        return replace(found.detections, masks=masks, keypoints=keypoints)
 
     def choose_training_rois(self, features: Sequence[Tensor], proposals: Proposals, targets: Targets) -> TrainingRoIs:
         """Matches the proposals and samples RoIs from them (Fast R-CNN section 2.3: 512 an image, a quarter positive).
@@ -156,8 +165,6 @@ class RoIHeads(nn.Module):
         targets: Targets,
         image_sizes: Tensor,
     ) -> Tensor:
-        used = self._used_slots(rois.positive)
-        rois = TrainingRoIs(*(field[:, :used] for field in rois))
         logits = self._run_mask_head(features, rois.boxes, rois.labels, rois.positive)
         bitmaps = Bitmaps(
             targets.bitmaps,
@@ -167,6 +174,30 @@ class RoIHeads(nn.Module):
         convention = self.config.mask_head.targets
         goal = crop_masks(bitmaps, rois.boxes, image_sizes, logits.shape[-1], convention)
         return losses.mask_loss(logits, goal, rois.positive)
+
+    def _keypoint_loss(self, features: Sequence[Tensor], rois: TrainingRoIs, targets: Targets) -> Tensor:
+        """Of the keypoints of all positives, whatever their class; a batch without keypoints has nothing to learn."""
+        names = self.config.keypoint_head.names
+        keypoints = targets.keypoints
+        if keypoints is None:
+            keypoints = targets.boxes.new_zeros(*targets.labels.shape, len(names), 3)
+        if keypoints.shape[2] != len(names):
+            raise ValueError(f"found targets of {keypoints.shape[2]} keypoints, expected {len(names)}: {names}")
+        logits = self.keypoint_head(self._pool(features, rois.boxes, self.config.keypoint_head))
+        goal = keypoint_cells(gather_rows(keypoints, rois.ground_truth), rois.boxes, logits.shape[-1])
+        return losses.keypoint_loss(logits, goal.cell, goal.valid & rois.positive[..., None])
+
+    def _find_keypoints(self, features: Sequence[Tensor], found: NetworkDetections, batch: Batch) -> Tensor:
+        """(B, D, J, 3) x, y in pixels of the original pictures, and score; found where the features are."""
+        valid = found.detections.valid
+        boxes = found.network_boxes[:, : self._used_slots(valid)]
+        heat_maps = self.keypoint_head(self._pool(features, boxes, self.config.keypoint_head)).flatten(0, 1)
+        if self._may_look_at(boxes):
+            points = decode_each(heat_maps, boxes.flatten(0, 1))
+        else:
+            points = decode_keypoints(heat_maps, boxes.flatten(0, 1), largest=batch.images.shape[-2:])
+        points = scale_keypoints(points.unflatten(0, boxes.shape[:2]), batch.image_sizes, batch.original_sizes)
+        return _pad_slots(points, valid.shape[1]).masked_fill(~valid[..., None, None], 0.0)
 
     def _run_box_head(self, features: Sequence[Tensor], rois: Tensor, valid: Tensor) -> BoxOutputs:
         used = self._used_slots(valid)
@@ -178,7 +209,9 @@ class RoIHeads(nn.Module):
         pooled = self._pool(features, rois[:, :used], self.config.mask_head)
         return _pad_slots(self.mask_head(pooled, labels[:, :used]), rois.shape[1])
 
-    def _pool(self, features: Sequence[Tensor], rois: Tensor, head: BoxHeadConfig | MaskHeadConfig) -> Tensor:
+    def _pool(
+        self, features: Sequence[Tensor], rois: Tensor, head: BoxHeadConfig | MaskHeadConfig | KeypointHeadConfig
+    ) -> Tensor:
         """RoIs (B, R, 4) -> (B, R, C, S, S), each from the level that suits its size (FPN equation 1)."""
         return ops.pyramid_roi_align(
             features,
@@ -191,11 +224,15 @@ class RoIHeads(nn.Module):
 
     def _used_slots(self, valid: Tensor) -> int:
         """How many leading slots the heads run on: all, or on a CPU up to the last that some image of (B, R) uses."""
-        if not self.real_slots_only or valid.device.type != "cpu" or torch.compiler.is_compiling():
+        if not self._may_look_at(valid):
             return valid.shape[1]
         # The last, not the number: ground truths come behind the empty slots of the proposals.
         used = valid.any(dim=0).nonzero()
         return int(used[-1]) + 1 if len(used) else 1
+
+    def _may_look_at(self, values: Tensor) -> bool:
+        """Whether Python may ask for values: on a CPU nothing has to wait for them."""
+        return self.real_slots_only and values.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _pad_slots(values: Tensor, slots: int) -> Tensor:

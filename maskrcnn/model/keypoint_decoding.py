@@ -1,0 +1,91 @@
+"""From heat maps to points (paper section 5; the enlargement is Detectron's, as in torchvision).
+
+Each map is enlarged bicubically to as many cells as its RoI has pixels, and the point is the cell with the highest
+value. RoIs differ in size, but a batch must not (design decision 2). Enlarging is linear in each direction, so here
+it is two matrix products, with matrices for the largest RoI that there could be: the rows and columns that a smaller
+RoI does not have repeat its last ones, and never hold a higher value. Only a band of rows exists at a time.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MOST_VALUES = 2**26
+"""How many values of the enlarged maps exist at a time, unless a single row of all of them has more: 256 MiB."""
+
+_REACH = 2
+"""Cells on either side that a value depends on."""
+
+
+def decode_keypoints(heat_maps: Tensor, rois: Tensor, largest: tuple[int, int]) -> Tensor:
+    """(N, J, 3) x, y and score of the peaks of heat_maps (N, J, S, S) over rois (N, 4), in the RoIs' coordinates.
+
+    The score is the enlarged map's value. largest: a height and a width in pixels that no RoI exceeds; the work
+    grows with them, not with the RoIs. On a CPU, where asking for the size costs nothing, see `decode_each`.
+    """
+    size = heat_maps.shape[-1]
+    sides = (rois[:, 2:] - rois[:, :2]).clamp(min=1)
+    whole_sides = sides.ceil()  # (N, 2): width, height
+    with _all_digits(rois.device):
+        inside = torch.arange(-_REACH, size + _REACH, device=rois.device).clamp(0, size - 1)
+        padded = heat_maps[:, :, inside[:, None], inside]  # (N, J, S + 4, S + 4): the outermost cells go on
+        maps = padded.transpose(1, 2).flatten(2)  # (N, S + 4, J * (S + 4)): rows first, since they are mixed first
+        across = _enlargement(whole_sides[:, 0], largest[1], size).mT  # (N, S + 4, largest width)
+        down = _enlargement(whole_sides[:, 1], largest[0], size)  # (N, largest height, S + 4)
+        highest, column = [], []
+        rows_at_a_time = max(1, MOST_VALUES // max(1, heat_maps.shape[0] * heat_maps.shape[1] * largest[1]))
+        for band in down.split(rows_at_a_time, dim=1):
+            rows = (band @ maps).unflatten(2, padded.shape[1::2])  # (N, rows, J, S + 4)
+            in_row = (rows.flatten(1, 2) @ across).max(dim=-1)
+            highest.append(in_row.values.unflatten(1, rows.shape[1:3]))
+            column.append(in_row.indices.unflatten(1, rows.shape[1:3]))
+    score, row = torch.cat(highest, dim=1).max(dim=1)  # (N, J)
+    column = torch.cat(column, dim=1).gather(1, row[:, None])[:, 0]
+    cell = torch.minimum(torch.stack((column, row), dim=-1), whole_sides[:, None] - 1)
+    points = (cell + 0.5) * (sides / whole_sides)[:, None] + rois[:, None, :2]
+    return torch.cat((points, score[..., None]), dim=-1)
+
+
+def decode_each(heat_maps: Tensor, rois: Tensor) -> Tensor:
+    """`decode_keypoints`, each RoI at its own size: less work, but it must be asked for."""
+    sizes = (rois[:, 2:] - rois[:, :2]).clamp(min=1).ceil().long().tolist()
+    decoded = [
+        decode_keypoints(heat_maps[i : i + 1], rois[i : i + 1], (height, width))
+        for i, (width, height) in enumerate(sizes)
+    ]
+    return torch.cat(decoded) if decoded else heat_maps.new_zeros(0, heat_maps.shape[1], 3)
+
+
+def scale_keypoints(keypoints: Tensor, image_sizes: Tensor, original_sizes: Tensor) -> Tensor:
+    """Keypoints (B, D, J, 3) of resized images (B, 2: height, width) in pixels of the originals (B, 2)."""
+    factor = original_sizes.to(keypoints.dtype) / image_sizes.to(keypoints.dtype)
+    return keypoints * F.pad(factor.flip(-1), (0, 1), value=1.0)[:, None, None]
+
+
+def _all_digits(device: torch.device) -> AbstractContextManager:
+    """No autocast inside: rounded to half the digits, many cells would share the highest value."""
+    if torch.amp.is_autocast_available(device.type):  # not on the device "meta"
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
+
+
+def _enlargement(lengths: Tensor, longest: int, size: int) -> Tensor:
+    """(N, longest, size + 4): how much each of size + 4 cells counts for each pixel of a side of lengths (N,) pixels.
+
+    Behind the last pixel, its weights are repeated.
+    """
+    pixel = torch.minimum(torch.arange(longest, device=lengths.device), lengths[:, None] - 1)
+    position = (pixel + 0.5) * (size / lengths)[:, None] - 0.5  # in cells; the centre of cell i is i
+    cell = torch.arange(-_REACH, size + _REACH, device=lengths.device)
+    return _cubic((position[..., None] - cell).abs())
+
+
+def _cubic(distance: Tensor) -> Tensor:
+    """The weight of a cell at a distance in cells: Keys' cubic convolution, slope -3/4 as in OpenCV and PyTorch."""
+    near = (1.25 * distance - 2.25) * distance * distance + 1
+    far = ((-0.75 * distance + 3.75) * distance - 6) * distance + 3
+    return torch.where(distance <= 1, near, torch.where(distance < 2, far, 0.0))
