@@ -14,8 +14,9 @@ Shapes are written with the same letters everywhere:
     A   anchors of an image, all levels      K     classes including the background, which is class 0
     N   any number of boxes or candidates    P     corners of a polygon
     G   ground-truth slots of an image       S     cells along one side of a pooled RoI (7 for boxes, 14 for masks)
-    R   RoI slots of an image                m     cells along one side of a mask (28)
-    D   detection slots of an image          ...   any leading dimensions, also none
+    R   RoI slots of an image                m     cells along one side of a mask (28) or a heat map (56)
+    D   detection slots of an image          J     keypoints of an object (17 of a person)
+                                             ...   any leading dimensions, also none
 
 Boxes are (x1, y1, x2, y2) in continuous pixels: pixel i covers [i, i + 1) and a box is x2 - x1 wide.
 """

@@ -22,7 +22,7 @@ _REACH = 2
 
 
 def decode_keypoints(heat_maps: Tensor, rois: Tensor, largest: tuple[int, int]) -> Tensor:
-    """(N, J, 3) x, y and score of the peaks of heat_maps (N, J, S, S) over rois (N, 4), in the RoIs' coordinates.
+    """(N, J, 3) x, y and score of the peaks of heat_maps (N, J, m, m) over rois (N, 4), in the RoIs' coordinates.
 
     The score is the enlarged map's value. largest: a height and a width in pixels that no RoI exceeds; the work
     grows with them, not with the RoIs. On a CPU, where asking for the size costs nothing, see `decode_each`.
@@ -32,14 +32,14 @@ def decode_keypoints(heat_maps: Tensor, rois: Tensor, largest: tuple[int, int]) 
     whole_sides = sides.ceil()  # (N, 2): width, height
     with _all_digits(rois.device):
         inside = torch.arange(-_REACH, size + _REACH, device=rois.device).clamp(0, size - 1)
-        padded = heat_maps[:, :, inside[:, None], inside]  # (N, J, S + 4, S + 4): the outermost cells go on
-        maps = padded.transpose(1, 2).flatten(2)  # (N, S + 4, J * (S + 4)): rows first, since they are mixed first
-        across = _enlargement(whole_sides[:, 0], largest[1], size).mT  # (N, S + 4, largest width)
-        down = _enlargement(whole_sides[:, 1], largest[0], size)  # (N, largest height, S + 4)
+        padded = heat_maps[:, :, inside[:, None], inside]  # (N, J, m + 4, m + 4): the outermost cells go on
+        maps = padded.transpose(1, 2).flatten(2)  # (N, m + 4, J * (m + 4)): rows first, since they are mixed first
+        across = _enlargement(whole_sides[:, 0], largest[1], size).mT  # (N, m + 4, largest width)
+        down = _enlargement(whole_sides[:, 1], largest[0], size)  # (N, largest height, m + 4)
         highest, column = [], []
         rows_at_a_time = max(1, MOST_VALUES // max(1, heat_maps.shape[0] * heat_maps.shape[1] * largest[1]))
         for band in down.split(rows_at_a_time, dim=1):
-            rows = (band @ maps).unflatten(2, padded.shape[1::2])  # (N, rows, J, S + 4)
+            rows = (band @ maps).unflatten(2, padded.shape[1::2])  # (N, rows, J, m + 4)
             in_row = (rows.flatten(1, 2) @ across).max(dim=-1)
             highest.append(in_row.values.unflatten(1, rows.shape[1:3]))
             column.append(in_row.indices.unflatten(1, rows.shape[1:3]))

@@ -25,7 +25,7 @@ def keypoint_cells(keypoints: Tensor, roi: Tensor, size: int) -> list[int | None
 
 
 def decode_keypoints(heat_maps: Tensor, roi: Tensor) -> Tensor:
-    """(J, 3) x, y and score of the peaks of heat_maps (J, S, S) over an RoI (4,), each enlarged to the RoI's size."""
+    """(J, 3) x, y and score of the peaks of heat_maps (J, m, m) over an RoI (4,), each enlarged to the RoI's size."""
     x1, y1, x2, y2 = roi.tolist()
     width, height = max(x2 - x1, 1.0), max(y2 - y1, 1.0)
     columns, rows = math.ceil(width), math.ceil(height)

@@ -76,7 +76,7 @@ def mask_loss(logits: Tensor, targets: Tensor, positive: Tensor) -> Tensor:
 def keypoint_loss(logits: Tensor, cells: Tensor, valid: Tensor) -> Tensor:
     """Softmax cross-entropy over the cells of a heat map, mean over the valid points of the batch, 0-dim; 0 without.
 
-    logits (B, R, J, S, S); cells (B, R, J) int64, row * S + column; valid (B, R, J) bool. One cell of all is right, so
+    logits (B, R, J, m, m); cells (B, R, J) int64, row * m + column; valid (B, R, J) bool. One cell of all is right, so
     the cells compete (paper section 5: "one-hot" masks and a softmax over m^2 cells).
     """
     loss = class_loss_each(logits.flatten(-2), cells)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,9 +31,12 @@ from torchvision.models.detection.roi_heads import project_masks_on_boxes
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 from torchvision.ops import FrozenBatchNorm2d
 
+from maskrcnn.config import ModelConfig
 from maskrcnn.model.mask_rcnn import MaskRCNN as OurMaskRCNN
+from maskrcnn.structures import Batch
 
 FILE = pathlib.Path(__file__).with_name("torchvision.npz")
+Stages = Callable[[OurMaskRCNN, Batch], dict[str, np.ndarray]]
 
 # Beginnings of our names and of torchvision's (spec section 1.11); the longest that fits counts.
 NAMES = {
@@ -49,6 +53,8 @@ NAMES = {
     **{f"roi_heads.mask_head.convolutions.{j}.": f"roi_heads.mask_head.{j}.0." for j in range(4)},
     "roi_heads.mask_head.deconvolution.": "roi_heads.mask_predictor.conv5_mask.",
     "roi_heads.mask_head.logits.": "roi_heads.mask_predictor.mask_fcn_logits.",
+    **{f"roi_heads.keypoint_head.convolutions.{j}.": f"roi_heads.keypoint_head.{2 * j}." for j in range(8)},
+    "roi_heads.keypoint_head.deconvolution.": "roi_heads.keypoint_predictor.kps_score_lowres.",
 }
 
 
@@ -60,35 +66,47 @@ def torchvision_name(name: str) -> str:
 
 def build_torchvision_model(ours: OurMaskRCNN) -> MaskRCNN:
     """torchvision's network of the same configuration, with the weights of ours."""
-    config = case.CONFIG
+    config, mask_head = case.CONFIG, case.CONFIG.mask_head
+    model = MaskRCNN(
+        **detector_arguments(config),
+        mask_head=MaskRCNNHeads(config.backbone.pyramid_channels, (mask_head.channels,) * 4, 1),
+        mask_predictor=MaskRCNNPredictor(mask_head.channels, mask_head.channels, config.class_count),
+    )
+    load_weights(model, ours)
+    return model
+
+
+def detector_arguments(config: ModelConfig) -> dict[str, Any]:
+    """What all of torchvision's detectors need for a configuration."""
     body = torchvision.models.resnet50(weights=None, norm_layer=FrozenBatchNorm2d)
     channels = config.backbone.pyramid_channels
     layers = {f"layer{stage}": str(stage - 1) for stage in range(1, 5)}
     classes = config.class_count
-    rpn, box_head, mask_head = config.rpn, config.box_head, config.mask_head
-    model = MaskRCNN(
-        BackboneWithFPN(body, layers, [256, 512, 1024, 2048], channels),
-        rpn_anchor_generator=AnchorGenerator(
+    rpn, box_head = config.rpn, config.box_head
+    return {
+        "backbone": BackboneWithFPN(body, layers, [256, 512, 1024, 2048], channels),
+        "rpn_anchor_generator": AnchorGenerator(
             tuple((int(size),) for size in config.anchors.sizes), (config.anchors.ratios,) * 5
         ),
-        rpn_pre_nms_top_n_train=rpn.candidates_train,
-        rpn_pre_nms_top_n_test=rpn.candidates_test,
-        rpn_post_nms_top_n_train=rpn.proposals_train,
-        rpn_post_nms_top_n_test=rpn.proposals_test,
-        rpn_batch_size_per_image=rpn.samples,
-        box_head=TwoMLPHead(channels * box_head.pooled_size**2, box_head.hidden),
-        box_predictor=FastRCNNPredictor(box_head.hidden, classes),
-        box_batch_size_per_image=box_head.samples,
-        box_positive_fraction=box_head.positive_fraction,
-        box_score_thresh=box_head.score_threshold,
-        box_detections_per_img=box_head.detections,
-        mask_head=MaskRCNNHeads(channels, (mask_head.channels,) * 4, 1),
-        mask_predictor=MaskRCNNPredictor(mask_head.channels, mask_head.channels, classes),
-    )
+        "rpn_pre_nms_top_n_train": rpn.candidates_train,
+        "rpn_pre_nms_top_n_test": rpn.candidates_test,
+        "rpn_post_nms_top_n_train": rpn.proposals_train,
+        "rpn_post_nms_top_n_test": rpn.proposals_test,
+        "rpn_batch_size_per_image": rpn.samples,
+        "box_head": TwoMLPHead(channels * box_head.pooled_size**2, box_head.hidden),
+        "box_predictor": FastRCNNPredictor(box_head.hidden, classes),
+        "box_batch_size_per_image": box_head.samples,
+        "box_positive_fraction": box_head.positive_fraction,
+        "box_score_thresh": box_head.score_threshold,
+        "box_detections_per_img": box_head.detections,
+    }
+
+
+def load_weights(model: torch.nn.Module, ours: OurMaskRCNN) -> None:
+    """Gives torchvision's network the weights of ours; neither may have any that the other has not."""
     model.load_state_dict({torchvision_name(name): value for name, value in ours.state_dict().items()}, strict=False)
     expected = {name for name in model.state_dict() if not name.startswith("backbone.body.fc.")}
     assert {torchvision_name(name) for name in ours.state_dict()} == expected
-    return model
 
 
 def torchvision_stages(ours: OurMaskRCNN) -> dict[str, np.ndarray]:
@@ -189,35 +207,44 @@ def pad(rows: list[torch.Tensor], slots: int) -> tuple[torch.Tensor, torch.Tenso
     return padded, valid
 
 
-def disturbed(amount: float) -> Iterator[dict[str, np.ndarray]]:
+def disturbed(
+    build_model: Callable[[], OurMaskRCNN], our_stages: Stages, batch: Batch, amount: float
+) -> Iterator[dict[str, np.ndarray]]:
     """Our stages after relative changes of all weights, three times over."""
     for trial in range(3):
-        model = case.build_model()
+        model = build_model()
         with torch.no_grad():
             for name, value in model.state_dict().items():
                 value.mul_(1 + case.uniform(f"{name} disturbed {trial}", tuple(value.shape), -amount, amount))
-        yield case.our_stages(model, case.build_batch())
+        yield our_stages(model, batch)
 
 
-def main() -> None:
+def store(
+    file: pathlib.Path,
+    torchvision_stages: Callable[[OurMaskRCNN], dict[str, np.ndarray]],
+    build_model: Callable[[], OurMaskRCNN],
+    our_stages: Stages,
+    batch: Batch,
+) -> None:
+    """Writes what torchvision's stages give, unless ours, or ours with disturbed weights, disagree."""
     torch.set_num_threads(1)
-    ours = case.build_model()
-    theirs, own = torchvision_stages(ours), case.our_stages(ours, case.build_batch())
+    ours = build_model()
+    theirs, own = torchvision_stages(ours), our_stages(ours, batch)
     assert theirs.keys() == own.keys()
     wrong = []
     for name, value in theirs.items():
         difference = np.abs(value.astype(np.float64) - own[name]).max()
         print(f"{name:22} {value.shape!s:18} largest {np.abs(value).max():9.4f}   ours differs by {difference:.2g}")
         wrong.append((name, case.disagreement(own[name], value)))
-    for stages in disturbed(3e-7):
+    for stages in disturbed(build_model, our_stages, batch, 3e-7):
         wrong += [(f"{name}, disturbed", case.disagreement(stages[name], value)) for name, value in own.items()]
     for name, message in wrong:
         if message:
             sys.exit(f"{name}: {message}; nothing was stored")
     versions = {"torch_version": np.array(torch.__version__), "torchvision_version": np.array(torchvision.__version__)}
-    np.savez_compressed(FILE, **{name: case.shortened(value) for name, value in theirs.items()}, **versions)
-    print(f"{FILE.name}: {FILE.stat().st_size / 1024:.0f} KB")
+    np.savez_compressed(file, **{name: case.shortened(value) for name, value in theirs.items()}, **versions)
+    print(f"{file.name}: {file.stat().st_size / 1024:.0f} KB")
 
 
 if __name__ == "__main__":
-    main()
+    store(FILE, torchvision_stages, case.build_model, case.our_stages, case.build_batch())

@@ -89,6 +89,7 @@ _GAIN = {
     "roi_heads.box_head.classes": 3.0,
     "roi_heads.box_head.deltas": 2.0,
     "roi_heads.mask_head.logits": 8.0,
+    "roi_heads.keypoint_head.deconvolution": 4.0,
 }
 
 
