@@ -74,6 +74,13 @@ class Canvas:
         self._paint(casing, 1.9 * width, "black", opacity=0.55)
         self._paint(lines, width, stroke.colour, opacity=1.0)
 
+    def path(self, points: np.ndarray, stroke: Stroke, opacity: float = 1.0) -> None:
+        """Draws the open line through `points` (P, 2) over a dark casing; `opacity` is that of both."""
+        corners, width = self._corners(points), stroke.width * self.line
+        lines = _dashes(corners, [length * width for length in stroke.dashes], closed=False)
+        self._paint(lines, 1.9 * width, "black", 0.55 * opacity)
+        self._paint(lines, width, stroke.colour, opacity)
+
     def fill(self, polygon: np.ndarray, colour: str, opacity: float, hatched: bool = False) -> None:
         """Tints the inside of `polygon` (P, 2), evenly or in diagonal stripes."""
         corners = self._corners(polygon)
