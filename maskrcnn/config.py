@@ -337,6 +337,11 @@ class Config(Section):
         """A copy for objects of other classes. Raises ConfigurationError if there are none, or two of one name."""
         return replace(self, model=replace(self.model, class_names=tuple(names)))
 
+    def for_keypoints(self, names: Sequence[str], skeleton: Sequence[tuple[str, str]]) -> Config:
+        """A copy that finds other keypoints. Raises ConfigurationError as `KeypointHeadConfig` does."""
+        head = replace(self.model.keypoint_head, names=tuple(names), skeleton=tuple(skeleton))
+        return replace(self, model=replace(self.model, keypoint_head=head))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and text, ready for JSON."""
         return dataclasses.asdict(self)

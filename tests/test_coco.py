@@ -81,6 +81,7 @@ def test_keypoints_only_when_asked_for(tmp_path):
     write_coco(tmp_path, with_keypoints(), "annotations/person_keypoints_train2017.json")
     sample = COCO(tmp_path, keypoints=True)[0]
     assert sample.keypoint_names == NAMES
+    assert COCO(tmp_path, keypoints=True).skeleton == (("left_hand", "nose"), ("right_hand", "nose"))
     assert sample.keypoints.tolist() == [[[4, 5, 2], [0, 0, 0], [15, 15, 1]], [[0, 0, 0]] * 3]
     assert COCO(tmp_path, keypoints=True)[2].keypoints.shape == (0, 3, 3)
     with pytest.raises(ValueError, match="no instances annotations; expected one for the split train"):

@@ -40,6 +40,16 @@ def test_class_count_includes_the_background():
     assert ModelConfig(class_names=("cat", "dog")).class_count == 3
 
 
+def test_keypoints_are_those_of_the_data():
+    """Names and skeleton change together, since one must know the other."""
+    config = Config().for_keypoints(["left_end", "right_end"], [("left_end", "right_end")])
+    assert config.model.keypoint_head.names == ("left_end", "right_end")
+    assert config.model.keypoint_head.skeleton == (("left_end", "right_end"),)
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    with pytest.raises(ConfigurationError, match=r"KeypointHeadConfig.names: found \(\)"):
+        Config().for_keypoints([], [])
+
+
 def test_override_changes_one_setting_and_leaves_the_original():
     config = Config()
     changed = config.override(["training.steps=200"])

@@ -21,9 +21,10 @@ PARAMETERS = {
     "icdar2015": 43_973_728,
     # torchvision's model for two classes instead of 91; its frozen BatchNorm is not counted there (spec: 44,401,393).
     "coco": 43_922_395,
+    "coco_keypoints": 59_137_258,
     "coco_small": 2_400_000,
 }
-LARGE = ("icdar2015", "coco")
+LARGE = ("icdar2015", "coco", "coco_keypoints")
 """The recipes with ResNet-50."""
 
 
@@ -129,6 +130,36 @@ def test_coco_has_the_parameters_that_torchvision_documents():
 )
 def test_coco_has_torchvision_s_numbers(setting, expected):
     assert attrgetter(setting)(recipe("coco")) == expected
+
+
+def test_coco_keypoints_is_coco_but_for_the_head_and_the_schedule():
+    """46 epochs, the rate falling after 36 and 43; six short sides; no masks (spec 3.1)."""
+    keypoints, instances = recipe("coco_keypoints"), recipe("coco")
+    head = keypoints.model.keypoint_head
+    assert head.enabled and not keypoints.model.mask_head.enabled
+    assert (head.pooled_size, head.sampling_ratio, head.aligned) == (14, 2, False)
+    assert (head.convolutions, head.channels, len(head.names)) == (8, 512, 17)
+    assert keypoints.model.class_names == ("person",)
+    assert keypoints.data.short_sides == (640, 672, 704, 736, 768, 800)
+    training = keypoints.training
+    assert training.milestones == (36 / 46, 43 / 46)
+    assert training.steps * training.batch_size == pytest.approx(46 * 56_599, rel=0.01)
+    same = instances.override(
+        [
+            "name=coco_keypoints",
+            "model.class_names='person',",
+            "model.mask_head.enabled=False",
+            "model.mask_head.aligned=True",
+            "model.mask_head.targets=binary",
+            "model.mask_head.paste=pixel_centres",
+            "model.keypoint_head.enabled=True",
+            "model.keypoint_head.aligned=False",
+            f"data.short_sides={keypoints.data.short_sides}",
+            f"training.steps={training.steps}",
+            f"training.milestones={training.milestones}",
+        ]
+    )
+    assert keypoints == same
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 import torch
 from small_coco import write_coco
 from small_text import small_config, write_icdar2015
+from test_coco import NAMES, with_keypoints
 
 from maskrcnn.data.augmentation import Augmentation
 from maskrcnn.data.coco import COCO
@@ -32,6 +33,14 @@ def test_a_folder_or_a_file_is_read_as_coco(tmp_path):
     assert len(open_data(str(root), "val", small_config(), for_training=True)) == 2
     with pytest.raises(ValueError, match="expected one for the split train"):
         open_data(str(root), "train", small_config())
+
+
+def test_keypoints_are_read_for_a_network_that_finds_them(tmp_path):
+    config = small_config("model.keypoint_head.enabled=True")
+    write_coco(tmp_path, with_keypoints(), "annotations/person_keypoints_train2017.json")
+    assert open_data(str(tmp_path), "train", config).keypoint_names == NAMES
+    with pytest.raises(ValueError, match="rendered: found text, which has no keypoints, expected a folder in COCO's"):
+        open_data("rendered", "train", config)
 
 
 def test_rendered_text_is_as_large_as_the_crops_of_the_recipe():

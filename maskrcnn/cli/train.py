@@ -62,6 +62,8 @@ def run(arguments: argparse.Namespace) -> None:
     config = recipe(arguments.recipe).override(arguments.settings)
     samples = open_data(arguments.data, arguments.split, config, for_training=True)
     config = config.for_classes(samples.class_names)
+    if config.model.keypoint_head.enabled:
+        config = config.for_keypoints(samples.keypoint_names, samples.skeleton)
     torch.manual_seed(config.training.seed)
     model = MaskRCNN(config.model)
     if arguments.init and not arguments.resume:

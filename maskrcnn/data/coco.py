@@ -82,6 +82,8 @@ class COCO:
         """The id of each class in the file: that of label i + 1 is category_ids[i]."""
         self.keypoint_names = _keypoint_names(self.file) if keypoints else ()
         """Of the J keypoints of each object, none unless asked for."""
+        self.skeleton = _skeleton(self.file) if keypoints else ()
+        """Pairs of those names that pictures join by a line."""
         self._label_of = {category_id: index + 1 for index, category_id in enumerate(self.category_ids)}
 
         self.problems: tuple[Problem, ...] = tuple(_problems(self.file))
@@ -195,6 +197,12 @@ def _keypoint_names(file: CocoAnnotations) -> tuple[str, ...]:
         raise ValueError(f"{file.path}: found categories with different keypoints ({counts}), expected the same in all")
     (names,) = found
     return names
+
+
+def _skeleton(file: CocoAnnotations) -> tuple[tuple[str, str], ...]:
+    category = next(category for category in file.categories if category.keypoint_names)
+    names = category.keypoint_names
+    return tuple((names[start], names[end]) for start, end in category.skeleton)
 
 
 def _outlines(found: CocoObject) -> Sequence[np.ndarray]:

@@ -26,11 +26,15 @@ def open_data(location: str, split: str, config: Config, *, for_training: bool =
     (`val2017`).
     for_training: without pictures that teach nothing, where the recipe of a data set leaves them out (COCO).
     Rendered text resembles scenes, has the size of the recipe's crops, and differs for each split and
-    `config.training.seed`. Raises ValueError if there is no such data or split.
+    `config.training.seed`. COCO's keypoints are read if the configuration has a head for them. Raises ValueError if
+    there is no such data or split.
     """
+    keypoints = config.model.keypoint_head.enabled
+    if location != RENDERED and looks_like_coco(location):
+        return COCO(location, split, keypoints=keypoints, for_training=for_training)
+    if keypoints:
+        raise ValueError(f"--data {location}: found text, which has no keypoints, expected a folder in COCO's layout")
     if location != RENDERED:
-        if looks_like_coco(location):
-            return COCO(location, split, for_training=for_training)
         return ICDAR2015(location, split)
     if split not in RENDERED_COUNTS:
         raise ValueError(f"--split {split}: rendered text has the splits train and test")
