@@ -216,6 +216,7 @@ def test_settings_can_be_changed_before_the_network_is_made(tmp_path):
         ("backbone", "width", 10**30, "its configuration asks for a network that no machine can hold"),
         ("box_head", "pooled_size", 10**12, "its configuration asks for a network that no machine can hold"),
         ("mask_head", "convolutions", 10**12, r"found \d+ tensors, expected those of 1,000,000,000,000 mask conv"),
+        ("keypoint_head", "convolutions", 10**12, r"found \d+ tensors, expected those of 1,000,000,000,000 keypoint"),
     ],
 )
 def test_a_file_that_asks_for_a_gigantic_network_is_refused_before_it_is_built(
@@ -223,7 +224,8 @@ def test_a_file_that_asks_for_a_gigantic_network_is_refused_before_it_is_built(
 ):
     config = small_config()
     state = small_model(config).state_dict()
-    model = replace(config.model, **{section: replace(getattr(config.model, section), **{setting: value})})
+    changes = {setting: value} | ({"enabled": True} if section == "keypoint_head" else {})
+    model = replace(config.model, **{section: replace(getattr(config.model, section), **changes)})
     save_weights(tmp_path / "small.safetensors", state, replace(config, model=model))
     devices = []
 

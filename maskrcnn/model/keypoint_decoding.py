@@ -24,8 +24,9 @@ _REACH = 2
 def decode_keypoints(heat_maps: Tensor, rois: Tensor, largest: tuple[int, int]) -> Tensor:
     """(N, J, 3) x, y and score of the peaks of heat_maps (N, J, m, m) over rois (N, 4), in the RoIs' coordinates.
 
-    The score is the enlarged map's value. largest: a height and a width in pixels that no RoI exceeds; the work
-    grows with them, not with the RoIs. On a CPU, where asking for the size costs nothing, see `decode_each`.
+    The score is the enlarged map's value, and of equal ones the first counts. largest: a height and a width in pixels
+    that no RoI exceeds; the work grows with them, not with the RoIs. Where asking for sizes costs nothing, see
+    `decode_each`. Everything is computed in the dtype of its arguments, also under autocast.
     """
     size = heat_maps.shape[-1]
     sides = (rois[:, 2:] - rois[:, :2]).clamp(min=1)
@@ -37,8 +38,8 @@ def decode_keypoints(heat_maps: Tensor, rois: Tensor, largest: tuple[int, int]) 
         across = _enlargement(whole_sides[:, 0], largest[1], size).mT  # (N, m + 4, largest width)
         down = _enlargement(whole_sides[:, 1], largest[0], size)  # (N, largest height, m + 4)
         highest, column = [], []
-        rows_at_a_time = max(1, MOST_VALUES // max(1, heat_maps.shape[0] * heat_maps.shape[1] * largest[1]))
-        for band in down.split(rows_at_a_time, dim=1):
+        values_of_row = heat_maps.shape[0] * heat_maps.shape[1] * max(largest[1], size)
+        for band in down.split(max(1, MOST_VALUES // max(1, values_of_row)), dim=1):
             rows = (band @ maps).unflatten(2, padded.shape[1::2])  # (N, rows, J, m + 4)
             in_row = (rows.flatten(1, 2) @ across).max(dim=-1)
             highest.append(in_row.values.unflatten(1, rows.shape[1:3]))
