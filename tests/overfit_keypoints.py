@@ -13,10 +13,12 @@ import os
 from pathlib import Path
 
 import numpy as np
+import torch
 
 import maskrcnn
 from maskrcnn.cli import main as run_command
 from maskrcnn.data.coco import COCO
+from maskrcnn.data.loader import inference_batch
 from maskrcnn.visualize import CONFIDENT_SCORE, contact_sheet, draw_keypoints
 
 SETTINGS = (
@@ -63,7 +65,8 @@ def find(weights: Path, data: Path, out: Path) -> None:
     results, pictures = [], []
     for index, image_id in enumerate(samples.image_ids):
         sample = samples[index]
-        found = detector(sample.image).detections
+        with torch.inference_mode():
+            found = detector.model(inference_batch(sample, detector.config.model.image, targets=False)).detections
         boxes, scores, valid = found.boxes[0], found.scores[0], found.valid[0]
         keypoints = found.keypoints[0].double().numpy()
         for (x1, y1, x2, y2), score, points in zip(
@@ -85,7 +88,7 @@ def main() -> None:
     parser.add_argument("data", metavar="DIR", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/overfit_keypoints"))
     parser.add_argument("--pictures", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--set", nargs="+", action="extend", default=[], dest="settings")
     arguments = parser.parse_args()
     data, run = first_pictures(arguments.data, arguments.out / "data", arguments.pictures), arguments.out / "run"
