@@ -36,6 +36,16 @@ def category_ids(class_names: Sequence[str], data: COCO) -> tuple[int, ...]:
     return tuple(ids[name] for name in class_names)
 
 
+def check_keypoints(model: ModelConfig, data: COCO) -> None:
+    """Raises ValueError if a network finds other keypoints than those that `data` has."""
+    names = model.keypoint_head.names
+    if model.keypoint_head.enabled and names != data.keypoint_names:
+        raise ValueError(
+            f"{data.file.path}: found the keypoints {', '.join(data.keypoint_names)}, expected those of the weights: "
+            f"{', '.join(names)}"
+        )
+
+
 def find_objects(
     detector: Detector, data: COCO, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> list[tuple[FoundObject, ...]]:
@@ -49,7 +59,8 @@ def find_objects(
 
 def result_kinds(model: ModelConfig) -> tuple[Kind, ...]:
     """The kinds of results that a network gives."""
-    return ("bbox", "segm") if model.mask_head.enabled else ("bbox",)
+    heads: dict[Kind, bool] = {"segm": model.mask_head.enabled, "keypoints": model.keypoint_head.enabled}
+    return ("bbox", *(kind for kind, enabled in heads.items() if enabled))
 
 
 def write_results(

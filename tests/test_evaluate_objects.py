@@ -1,15 +1,24 @@
 """Result files of COCO and their scores, of a detector that answers with the truth or nearly so."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from small_coco import small_coco, write_coco
+from test_coco import with_keypoints
 
-from maskrcnn.config import MaskHeadConfig, ModelConfig
+from maskrcnn.config import Config, KeypointHeadConfig, MaskHeadConfig, ModelConfig
 from maskrcnn.data.coco import COCO
 from maskrcnn.detector import Found
-from maskrcnn.evaluate_objects import category_ids, find_objects, result_kinds, score_results, write_results
+from maskrcnn.evaluate_objects import (
+    category_ids,
+    check_keypoints,
+    find_objects,
+    result_kinds,
+    score_results,
+    write_results,
+)
 from maskrcnn.objects import FoundObject
 from maskrcnn.ops import run_length
 from maskrcnn.ops.run_length import RunLengths
@@ -97,7 +106,21 @@ def test_keypoints_are_written_with_a_visibility(data, tmp_path):
 
 def test_kinds_of_results_follow_from_the_network():
     assert result_kinds(ModelConfig()) == ("bbox", "segm")
-    assert result_kinds(ModelConfig(mask_head=MaskHeadConfig(enabled=False))) == ("bbox",)
+    without_masks = ModelConfig(mask_head=MaskHeadConfig(enabled=False))
+    assert result_kinds(without_masks) == ("bbox",)
+    assert result_kinds(replace(without_masks, keypoint_head=KeypointHeadConfig(enabled=True))) == ("bbox", "keypoints")
+
+
+def test_keypoints_must_be_those_of_the_weights(tmp_path):
+    """A left hand scored as a right one would look like a bad network."""
+    data = COCO(write_coco(tmp_path, with_keypoints(), "people.json", "images"), keypoints=True)
+    config = Config().for_keypoints(data.keypoint_names, data.skeleton).model
+    with_head = replace(config, keypoint_head=replace(config.keypoint_head, enabled=True))
+    check_keypoints(with_head, data)
+    check_keypoints(ModelConfig(), data)
+    others = replace(with_head, keypoint_head=KeypointHeadConfig(enabled=True))
+    with pytest.raises(ValueError, match=r"people.json: found the keypoints left_hand, right_hand, nose, expected"):
+        check_keypoints(others, data)
 
 
 def test_classes_are_found_by_their_names(data):

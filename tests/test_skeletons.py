@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from maskrcnn.objects import FoundObject
 from maskrcnn.person import PERSON_KEYPOINTS, PERSON_SKELETON
-from maskrcnn.visualize import CONFIDENT_SCORE, draw_figures, draw_keypoints
+from maskrcnn.structures import Sample
+from maskrcnn.visualize import CONFIDENT_SCORE, draw_figures, draw_keypoints, draw_objects, draw_sample
 from maskrcnn.visualize.canvas import SKY_BLUE, VERMILLION, YELLOW, Canvas
 
 NAMES = ("left_hand", "right_hand", "nose", "left_foot")
@@ -97,6 +99,23 @@ def test_a_legend_says_which_side_is_which():
     assert is_colour(strip, SKY_BLUE).any() and is_colour(strip, VERMILLION).any()
     sideless = draw_keypoints(image, figure(), ("a", "b", "c", "d"), ())
     assert sideless.size == (600, 600)
+
+
+def test_figures_of_samples_and_of_objects_that_were_found():
+    """On top of outlines and masks; an object without keypoints has none."""
+    image = np.full((600, 600, 3), 128, np.uint8)
+    square = np.array([[50.0, 50], [550, 50], [550, 450], [50, 450]])
+    one = (square,), np.ones(1, np.int64), np.zeros(1, bool)
+    sample = Sample("a.jpg", image, *one, keypoints=figure((2, 2, 0, 2)), keypoint_names=NAMES)
+    pixels = np.asarray(draw_sample(sample, skeleton=LIMBS))
+    assert is_colour(pixels[150:350, 100].astype(int), SKY_BLUE).all()
+    assert not is_colour(pixels[150:350, 500].astype(int), VERMILLION).any(), "the nose is not labelled"
+
+    box = np.array([50.0, 50, 550, 450])
+    found = FoundObject(1, "person", 0.9, box, None, figure((9, 9, -9, 9))[0])
+    pixels = np.asarray(draw_objects(image, [found], NAMES, LIMBS)).astype(int)
+    assert is_colour(pixels[150:350, 100], SKY_BLUE).all() and not is_colour(pixels[150:350, 500], VERMILLION).any()
+    assert (np.asarray(draw_objects(image, [found._replace(keypoints=None)]))[150:350, 100] == 128).all()
 
 
 def test_other_shapes_are_errors():

@@ -13,7 +13,14 @@ from maskrcnn.data.loader import Samples
 from maskrcnn.data.sources import open_data
 from maskrcnn.detector import Detector, available_device, load
 from maskrcnn.evaluate import Evaluation, above, evaluate_texts
-from maskrcnn.evaluate_objects import category_ids, find_objects, result_kinds, score_results, write_results
+from maskrcnn.evaluate_objects import (
+    category_ids,
+    check_keypoints,
+    find_objects,
+    result_kinds,
+    score_results,
+    write_results,
+)
 from maskrcnn.evaluation.text_scores import TextScores, best_of, match_image
 from maskrcnn.files import write_json
 from maskrcnn.objects import WORTH_SHOWING, FoundObject
@@ -26,9 +33,9 @@ the threshold of the weights. What is left in the folder:
   worst.png, best.png  pictures with what was found, missed and false
   thresholds.png       recall and precision at each score threshold
 
-Of a detector of objects, prints COCO's numbers for boxes and masks. What is left in the folder:
-  bbox.json, segm.json  what was found, as COCO's result files
-  examples.jpg          what there is to be found, and beside it what was found
+Of a detector of objects, prints COCO's numbers for boxes, and for masks and keypoints if it finds them. What is left:
+  bbox.json, segm.json, keypoints.json  what was found, as COCO's result files
+  examples.jpg                          what there is to be found, and beside it what was found
 
 examples:
   python -m maskrcnn evaluate text_small --data data/icdar2015 --split img_901..img_1000 --json score.json
@@ -85,6 +92,7 @@ def _evaluate_objects(detector: Detector, data: Samples, out: Path, json_file: P
     if not isinstance(data, COCO):
         raise ValueError("--data: these weights find objects, expected a data set in the layout of COCO")
     ids = category_ids(detector.config.model.class_names, data)
+    check_keypoints(detector.config.model, data)
     found = find_objects(detector, data, show_progress)
     paths = write_results(found, data, ids, result_kinds(detector.config.model), out)
     scores = {kind: result.numbers() for kind, result in score_results(paths, data).items()}
@@ -106,7 +114,8 @@ def draw_examples(found: Sequence[Sequence[FoundObject]], data: COCO, path: Path
     for index in range(0, len(data), max(1, -(-len(data) // DRAWN))):
         sample = data[index]
         shown = [one for one in found[index] if one.score >= WORTH_SHOWING]
-        pictures += [draw_sample(sample, data.class_names), draw_objects(sample.image, shown)]
+        pictures.append(draw_sample(sample, data.class_names, skeleton=data.skeleton))
+        pictures.append(draw_objects(sample.image, shown, data.keypoint_names, data.skeleton))
         captions += [f"{sample.name}: {len(sample.labels)} objects", f"{len(shown)} found"]
     contact_sheet(pictures, columns=2, captions=captions, cell=700).save(path, quality=90)
 

@@ -26,7 +26,7 @@ What is left in the folder:
   NAME.json       {"image": ..., "texts": [{"polygon": [[x, y], ...], "score": ...}, ...]}, best first, in pixels;
                   from a detector of objects {"image": ..., "objects": [{"class": ..., "score": ...,
                   "box": [x1, y1, x2, y2], "mask": {"size": [height, width], "counts": ...}}, ...]}, the mask as a
-                  run-length code of COCO
+                  run-length code of COCO; a detector of keypoints adds "keypoints": [[x, y, score], ...]
   submission.zip  with --submission: what the Robust Reading Competition takes for ICDAR2015, task 4.1
 
 A picture that cannot be read is reported after the others are done, and the exit code is 2.
@@ -84,7 +84,9 @@ def run(arguments: argparse.Namespace) -> None:
         if detector.config.finds_text:
             noun, drawn, records = "texts", draw_detections(image, found.texts), list(map(_text_record, found.texts))
         else:
-            noun, drawn, records = "objects", draw_objects(image, found.objects), list(map(_record, found.objects))
+            head = detector.config.model.keypoint_head
+            drawn = draw_objects(image, found.objects, head.names, head.skeleton)
+            noun, records = "objects", list(map(_record, found.objects))
         drawn.save(out / f"{path.stem}.png")
         record = {"image": str(path), noun: records}
         write_json(out / f"{path.stem}.json", record)
