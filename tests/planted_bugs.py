@@ -66,6 +66,7 @@ def planted(bug: PlantedBug) -> Iterator[None]:
 BOXES, MATCHING, LOSSES = "maskrcnn.boxes", "maskrcnn.targets.matching", "maskrcnn.targets.losses"
 MASK_TARGETS, MATCH_BOXES = "maskrcnn.ops.fallback_masks", "maskrcnn.ops.fallback_matching"
 SLOTS, ANCHORS = "maskrcnn.slots", "maskrcnn.model.anchors"
+PRECISION, COCO_MATCHING = "maskrcnn.evaluation.average_precision", "maskrcnn.evaluation.coco_matching"
 RUN_LENGTH = "maskrcnn.ops.fallback_run_length"
 KEYPOINTS, DECODING = "maskrcnn.targets.keypoints:keypoint_cells", "maskrcnn.model.keypoint_decoding"
 PROPOSALS, DETECTIONS = "maskrcnn.model.rpn:RPN.propose", "maskrcnn.model.detections"
@@ -757,5 +758,69 @@ BUGS = (
         "(np.maximum(y, 0) + 2)",
         "np.maximum(y, 0)",
         "test_run_length:test_a_centre_on_the_outline_belongs_to_the_polygon_on_its_right_and_below",
+    ),
+    # Average precision.
+    PlantedBug(
+        "a limit that equal overlaps do not reach",
+        f"{COCO_MATCHING}:match",
+        "iou[first:last] >= limits",
+        "iou[first:last] > limits",
+        "test_average_precision:test_exactly_the_threshold_is_enough",
+    ),
+    PlantedBug(
+        "a crowd that only one detection may lie in",
+        f"{COCO_MATCHING}:match",
+        " | truths.crowd[these]",
+        "",
+        "test_average_precision:test_a_second_detection_of_the_same_object_takes_nothing_but_of_a_crowd_any_number_may",
+    ),
+    PlantedBug(
+        "a crowd taken before an object",
+        f"{COCO_MATCHING}:match",
+        "count * ~ignored",
+        "0 * ~ignored",
+        "test_average_precision:test_an_object_goes_before_a_crowd_with_more_overlap",
+    ),
+    PlantedBug(
+        "of equal overlaps the first",
+        f"{COCO_MATCHING}:match",
+        "np.lexsort((truth, iou,",
+        "np.lexsort((-truth, iou,",
+        "test_average_precision:test_of_equal_scores_the_first_and_of_equal_overlaps_the_last",
+    ),
+    PlantedBug(
+        "a border between sizes that belongs to neither",
+        f"{COCO_MATCHING}:outside",
+        "area > limits[1]",
+        "area >= limits[1]",
+        "test_average_precision:test_sizes_decide_what_is_ignored_and_borders_belong_to_both",
+    ),
+    PlantedBug(
+        "ranks over all classes of a picture",
+        f"{COCO_MATCHING}:ranks",
+        " | (category[1:] != category[:-1])",
+        "",
+        "test_average_precision:test_only_the_best_of_each_class_and_picture_take_part",
+    ),
+    PlantedBug(
+        "precision where it is, not the best still to come",
+        f"{PRECISION}:precision_at_recalls",
+        "np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]",
+        "precision",
+        "test_average_precision:test_precision_is_the_best_that_is_still_to_come",
+    ),
+    PlantedBug(
+        "ignored detections counted as false",
+        f"{PRECISION}:precision_at_recalls",
+        "np.cumsum(counts, axis=1)",
+        "np.arange(1, right.shape[1] + 1)",
+        "test_average_precision:test_ignored_detections_stand_in_the_line_without_counting",
+    ),
+    PlantedBug(
+        "sigma for twice sigma",
+        "maskrcnn.evaluation.coco_overlaps:keypoint_overlap",
+        "(2 * sigmas) ** 2",
+        "sigmas**2",
+        "test_average_precision:test_a_nose_ten_pixels_off",
     ),
 )

@@ -188,6 +188,12 @@ def test_precision_at_recalls_by_hand():
     assert precision[RECALLS > 0.5].tolist() == [0.0] * 50
 
 
+def test_precision_is_the_best_that_is_still_to_come():
+    """False, right, right, of four objects: 0, 1/2, 2/3 at recall 0, 1/4, 1/2."""
+    (precision,) = precision_at_recalls(np.array([[False, True, True]]), np.ones((1, 3), bool), 4)
+    assert precision.tolist() == [2 / 3] * 51 + [0.0] * 50
+
+
 def test_ignored_detections_stand_in_the_line_without_counting():
     right, counts = np.array([[False, True, False, True]]), np.array([[False, True, False, True]])
     assert (precision_at_recalls(right, counts, 2) == 1).all()

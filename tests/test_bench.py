@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from maskrcnn.benchmarks import average_precision
 from maskrcnn.benchmarks import ops as benchmark
 from maskrcnn.benchmarks.measure import copy_bandwidth, median_seconds
 from maskrcnn.cli import main
@@ -68,6 +69,22 @@ def test_json_has_one_object_a_line(one_comparison, capsys):
     assert main(["bench", "ops", "--device", "cpu", "--rounds", "1", "--json"]) == 0
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
     assert first["ratio"] > 0 and second["ratio"] is None and second["peer_milliseconds"] is None
+
+
+def test_scoring_is_measured_with_the_twelve_numbers_on_both_sides(monkeypatch, capsys):
+    kinds = []
+    for comparison in average_precision.comparisons(images=6):
+        kinds.append(comparison.name.split()[0])
+        ours = comparison.ours()
+        assert len(ours) == 12 and 0.05 < ours[0] < 0.95
+        if comparison.peer is not None:
+            assert comparison.peer() == pytest.approx([-1 if value is None else value for value in ours], abs=1e-12)
+    assert kinds == ["bbox", "segm"]
+    monkeypatch.setattr(average_precision, "SIZES", {"bbox": 2})
+    assert main(["bench", "average-precision", "--rounds", "1", "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["name"] == "bbox AP of 2 pictures, 100 detections each, 80 classes"
+    assert main(["bench", "average-precision", "--device", "cuda"]) == 2
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -21,6 +21,7 @@ from maskrcnn.ops import run_length
 
 SIZES: dict[Kind, int] = {"bbox": 5_000, "segm": 500}
 """Pictures of each kind."""
+ROUNDS = 2
 CLASSES, OBJECTS, DETECTIONS = 80, 7, 100
 """Classes in all; objects and detections of a picture, about as in COCO's validation set."""
 HEIGHT, WIDTH = 480, 640
@@ -35,7 +36,7 @@ def comparisons(images: int | None = None) -> Iterator[Comparison]:
     for kind, size in SIZES.items():
         count = size if images is None else images
         annotations, results = draw(kind, count)
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder:  # for as long as the comparison is being measured
             truth, found = Path(folder) / "annotations.json", Path(folder) / "results.json"
             truth.write_text(json.dumps(annotations))
             found.write_text(json.dumps(results))

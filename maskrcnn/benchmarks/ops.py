@@ -6,7 +6,7 @@ A peer that is not installed is left out; our own op in PyTorch, without the com
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -53,8 +53,13 @@ class Figure:
 
 
 def measure_ops(device: str, rounds: int = ROUNDS) -> Iterator[Figure]:
+    """Each op as soon as it is measured."""
+    return measure(comparisons(device), device, rounds)
+
+
+def measure(compared: Iterable[Comparison], device: str, rounds: int) -> Iterator[Figure]:
     """Each comparison as soon as it is measured."""
-    for comparison in comparisons(device):
+    for comparison in compared:
         candidates = {"ours": comparison.ours}
         if comparison.peer is not None:
             candidates["peer"] = comparison.peer

@@ -5,47 +5,65 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from collections.abc import Iterable
 
 import torch
 
+from maskrcnn.benchmarks import average_precision
 from maskrcnn.benchmarks.measure import copy_bandwidth
-from maskrcnn.benchmarks.ops import ROUNDS, measure_ops
+from maskrcnn.benchmarks.ops import ROUNDS, Figure, measure, measure_ops
 from maskrcnn.cli.arguments import whole_number
 from maskrcnn.detector import available_device
 
-HELP = "measure how fast the ops are, beside those of other libraries"
+HELP = "measure how fast the ops and the scoring are, beside those of other libraries"
 DETAILS = """
 Medians of rounds in which ours and the other library's take turns, in this process, with the same numbers. A library
 that is not installed is left out. The floor is the time in which the bytes that have to be read and written once
-could be copied.
+could be copied. average-precision takes minutes: pycocotools needs them.
 --json prints one object for each op: {"name", "peer", "milliseconds", "peer_milliseconds", "ratio", "bytes_moved",
 "operations"}; ratio is how many times as long the other takes.
 
 examples:
   python -m maskrcnn bench ops
   python -m maskrcnn bench ops --device cuda --json
+  python -m maskrcnn bench average-precision --rounds 1
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `bench`."""
-    parser.add_argument("what", metavar="WHAT", choices=("ops",), help="ops")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default=available_device(), help="default: a GPU, if any")
-    parser.add_argument("--rounds", type=whole_number(1), default=ROUNDS, metavar="N", help=f"default: {ROUNDS}")
+    parser.add_argument(
+        "what", metavar="WHAT", choices=("ops", "average-precision"), help="ops, or average-precision (of COCO's files)"
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="of ops; default: a GPU, if any")
+    default = f"{ROUNDS}, of average-precision {average_precision.ROUNDS}"
+    parser.add_argument("--rounds", type=whole_number(1), metavar="N", help=f"default: {default}")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints each figure as soon as it is known."""
-    if arguments.device == "cuda" and not torch.cuda.is_available():
+    if arguments.what == "average-precision":
+        if arguments.device == "cuda":
+            raise ValueError("--device cuda: scoring runs on the processor")
+        rounds = arguments.rounds or average_precision.ROUNDS
+        _print(measure(average_precision.comparisons(), "cpu", rounds), "cpu", arguments.json)
+        return
+    device = arguments.device or available_device()
+    if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: this PyTorch sees no GPU")
-    bandwidth = copy_bandwidth(arguments.device)
-    if not arguments.json:
-        device = torch.cuda.get_device_name() if arguments.device == "cuda" else f"{torch.get_num_threads()} threads"
-        print(f"{arguments.device} ({device}), copying {bandwidth / 1e9:.1f} GB/s\n")
+    _print(measure_ops(device, arguments.rounds or ROUNDS), device, arguments.json)
+
+
+def _print(figures: Iterable[Figure], device: str, as_json: bool) -> None:
+    """A table with the floor beside each figure, or a JSON object a line."""
+    bandwidth = copy_bandwidth(device)
+    if not as_json:
+        processor = torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} threads"
+        print(f"{device} ({processor}), copying {bandwidth / 1e9:.1f} GB/s\n")
         print("| op | ours | floor | other library | times as long |\n|---|---|---|---|---|")
-    for figure in measure_ops(arguments.device, arguments.rounds):
-        if arguments.json:
+    for figure in figures:
+        if as_json:
             print(json.dumps(dataclasses.asdict(figure)), flush=True)
             continue
         floor = 1e3 * figure.bytes_moved / bandwidth
