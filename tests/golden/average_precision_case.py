@@ -29,7 +29,8 @@ def draw(seed: int, kind: str, keypoints: int = 17) -> tuple[dict[str, Any], lis
     objects = []
     for image_id in image_ids[:7]:
         for _ in range(int(random.integers(1, 9))):
-            objects.append(_object(random, kind, image_id, int(random.choice(CATEGORIES[:4])), keypoints))
+            crowd = len(objects) % 5 == 1
+            objects.append(_object(random, kind, image_id, int(random.choice(CATEGORIES[:4])), keypoints, crowd))
     ids = random.permutation(np.arange(1, len(objects) + 40))[: len(objects)]
     for one, number in zip(objects, ids.tolist(), strict=True):
         one["id"] = number
@@ -58,13 +59,13 @@ def draw(seed: int, kind: str, keypoints: int = 17) -> tuple[dict[str, Any], lis
 
 
 def _object(
-    random: np.random.Generator, kind: str, image_id: int, category_id: int, keypoints: int
+    random: np.random.Generator, kind: str, image_id: int, category_id: int, keypoints: int, crowd: bool = False
 ) -> dict[str, Any]:
     width, height = (int(random.choice([0, 1, 8, 20, 40, 90], p=[0.05, 0.05, 0.2, 0.3, 0.2, 0.2])) for _ in range(2))
     x, y = int(random.integers(0, WIDTH - width)), int(random.integers(0, HEIGHT - height))
     area = int(random.choice(BORDERS)) if random.random() < 0.2 else round(0.7 * width * height, 1)
     one = {"image_id": image_id, "category_id": category_id, "bbox": [x, y, width, height], "area": area}
-    one["iscrowd"] = int(random.random() < 0.2)
+    one["iscrowd"] = int(crowd)
     if kind == "segm":
         outline = [x, y, x + width, y, x + width, y + height, x, y + height]
         if one["iscrowd"]:
