@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("data", metavar="DIR", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/overfit"))
     parser.add_argument("--pictures", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--set", nargs="+", action="extend", default=[], dest="settings")
     arguments = parser.parse_args()
     data = first_pictures(arguments.data, arguments.out / "data", arguments.pictures)

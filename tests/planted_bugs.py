@@ -723,6 +723,42 @@ BUGS = (
         "",
         "test_text_scores:test_an_ignored_detection_matches_nothing_even_if_it_covers_a_word",
     ),
+    # Objects of several parts, keypoints, bitmaps.
+    PlantedBug(
+        "pixels that two parts share counted as a hole",
+        "maskrcnn.data.polygons:rasterize_parts",
+        "bitmap |=",
+        "bitmap ^=",
+        "test_loader:test_the_parts_of_an_object_become_one_bitmap",
+    ),
+    PlantedBug(
+        "a left hand that stays left in the mirror",
+        "maskrcnn.data.transforms:flip_horizontal",
+        "keypoints[:, mirrored_names(sample.keypoint_names)]",
+        "keypoints",
+        "test_keypoint_transforms:test_a_mirror_image_swaps_left_and_right",
+    ),
+    PlantedBug(
+        "keypoints without a label that are moved from 0, 0",
+        "maskrcnn.data.transforms:moved",
+        "keypoints[..., 2] > 0",
+        "keypoints[..., 2] > -1",
+        "test_keypoint_transforms:test_a_mirror_image_swaps_left_and_right",
+    ),
+    PlantedBug(
+        "keypoints that stay where a crop has cut them off",
+        "maskrcnn.data.transforms:_keep_visible",
+        "_labelled_inside(rest.keypoints, window)",
+        "rest.keypoints",
+        "test_keypoint_transforms:test_keypoints_that_are_cut_off_are_no_longer_labelled",
+    ),
+    PlantedBug(
+        "pixels that touch at a corner taken for one object, on one of the two diagonals",
+        "maskrcnn.data.bitmap_outlines:_outline_corners",
+        "lower = second ^ rising[y, x]",
+        "lower = second",
+        "test_bitmap_outlines:test_pixels_that_touch_at_a_corner_are_two_objects",
+    ),
     # Run-length codes.
     PlantedBug(
         "rows counted instead of columns",
