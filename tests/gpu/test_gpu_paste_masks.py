@@ -52,6 +52,6 @@ def test_a_hundred_masks_at_two_megapixels_need_no_memory_besides_the_result():
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     pictures = ops.paste_masks(masks, boxes, height=1080, width=1920, convention="padded_resize")
-    assert torch.cuda.max_memory_allocated() - before < pictures.numel() + 2**20
+    assert torch.cuda.max_memory_allocated() - before < 1.02 * pictures.numel()
     expected = ops.paste_masks(masks[:20].cpu(), boxes[:20].cpu(), height=1080, width=1920, convention="padded_resize")
     assert torch.equal(pictures[80:].cpu(), expected)
