@@ -1,1 +1,1 @@
-"""How good detections are: the ICDAR text scores, and reading and writing the files they are computed from."""
+"""How good detections are: the ICDAR text scores, COCO's average precision, and the files they are computed from."""
