@@ -60,22 +60,22 @@ def text_shapes(
     "quadrilateral" is the minimum-area rectangle of the outline, its corners moved to the nearest points of the
     picture, `picture_size` = (H, W); "polygon" the outline itself, simplified to the corners that matter. Of a mask
     in several pieces only the largest counts: a stray cell at the edge of a box would otherwise turn the rectangle.
-    Raises ValueError if the detections have no masks, or for another representation.
+    Detections without masks have their box for an outline. Raises ValueError for another representation.
     """
     if representation not in ("quadrilateral", "polygon"):
         raise ValueError(f'representation must be "quadrilateral" or "polygon", found {representation!r}')
-    if detections.masks is None:
-        raise ValueError("shapes of text come from masks, found detections without any")
     chosen = detections.valid[image_index] & (detections.labels[image_index] == label)
     # In float64, like every other comparison with a threshold: in float32 a score of 0.69999999 reaches 0.7.
     chosen &= detections.scores[image_index].double() >= score_threshold
-    scores, boxes, masks = (
-        values[image_index][chosen].double().cpu().numpy()
-        for values in (detections.scores, detections.boxes, detections.masks)
+    scores, boxes = (
+        values[image_index][chosen].double().cpu().numpy() for values in (detections.scores, detections.boxes)
     )
+    if detections.masks is None:
+        outlines = [[corners] for corners in boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)]
+    else:
+        outlines = mask_outlines(detections.masks[image_index][chosen].double().cpu().numpy(), boxes, mask_threshold)
     shapes = []
     height, width = picture_size
-    outlines = mask_outlines(masks, boxes, mask_threshold)
     for index in np.argsort(-scores, kind="stable"):
         outline = max(outlines[index], key=area, default=None)
         if outline is None:

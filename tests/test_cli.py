@@ -522,13 +522,33 @@ def test_the_demo_is_told_where_and_with_which_seed(capsys, monkeypatch, tmp_pat
 # from files to a score
 
 
+def test_a_faster_rcnn_learns_and_finds_boxes(capsys, data, tmp_path):
+    """Without a mask head there is no mask loss, and an outline is a box (the paper's table 3)."""
+    settings = ("model.mask_head.enabled=False", "training.steps=2", "text.shape=polygon")
+    run(capsys, *train_arguments(data, tmp_path / "run", *settings))
+    row = next(csv.DictReader((tmp_path / "run" / "log.csv").open()))
+    assert "mask" not in row and float(row["class"]) > 0
+    weights = tmp_path / "run" / "model.safetensors"
+    assert not any("mask_head" in name for name in load_weights(weights)[0])
+    said = run(capsys, "evaluate", weights, "--data", data, "--out", tmp_path / "e")
+    assert "hmean" in said and (tmp_path / "e" / "worst.png").is_file()
+    picture = data / "ch4_test_images" / "img_1.jpg"
+    found = json.loads(run(capsys, "predict", weights, picture, "--out", tmp_path / "p", "--json", "--threshold", 0.1))
+    assert found["texts"] and (tmp_path / "p" / "img_1.png").is_file()
+    for text in found["texts"]:
+        (left, top), (right, above), (same, bottom), last = text["polygon"]
+        assert (above, same, last) == (top, right, [left, bottom]) and left < right and top < bottom
+
+
 @pytest.mark.slow
-def test_a_detector_is_trained_evaluated_used_and_scored(capsys, data, tmp_path):
+@pytest.mark.parametrize("mask_head", ["enabled=True", "enabled=False"])
+def test_a_detector_is_trained_evaluated_used_and_scored(capsys, data, tmp_path, mask_head):
     """What reaches the end unspoilt: coordinates, scales, names and thresholds, through every file on the way."""
     sizes = ["model.anchors.sizes=8,16,32,64,128", "model.image.short_side=160", "model.image.long_side=160"]
     crops = ["data.crop=128", "data.scale_range=0.9,1.1"]
     pace = ["training.steps=150", "training.learning_rate=0.003", "training.warmup_steps=20"]
-    run(capsys, *train_arguments(data, tmp_path / "run", *sizes, *crops, *pace, "training.average_decay=0.9"))
+    further = ["training.average_decay=0.9", f"model.mask_head.{mask_head}"]
+    run(capsys, *train_arguments(data, tmp_path / "run", *sizes, *crops, *pace, *further))
     weights = tmp_path / "run" / "model.safetensors"
     run(capsys, "evaluate", weights, "--data", data, "--out", tmp_path / "e", "--json", tmp_path / "score.json")
     best = json.loads((tmp_path / "score.json").read_text())

@@ -1,6 +1,7 @@
 """Masks to quadrilaterals and polygons: by hand, against OpenCV's recorded answers, and against plain loops."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -410,6 +411,17 @@ def test_a_stray_cell_does_not_turn_the_rectangle():
     assert polygon == pytest.approx(rectangle(0, 10, 28, 18), abs=1e-6)
 
 
+@pytest.mark.parametrize("representation", ["quadrilateral", "polygon"])
+def test_without_masks_an_outline_is_the_box(representation):
+    """A detector without a mask head is a Faster R-CNN."""
+    found = detections([[2, 3, 12, 10], [-5, 4, 8, 60], [7, 7, 7, 9]], [FULL] * 3, [0.8, 0.9, 0.7])
+    shapes = text_shapes(replace(found, masks=None), 1, (50, 40), representation)
+    assert [shape.score for shape in shapes.shapes] == pytest.approx([0.9, 0.8])
+    assert shapes.shapes[0].polygon == pytest.approx(rectangle(0, 4, 8, 50))
+    assert shapes.shapes[1].polygon == pytest.approx(rectangle(2, 3, 12, 10))
+    assert shapes.empty == 1, "a box without area has no outline"
+
+
 def test_half_precision_masks():
     found = detections([[0, 0, 10, 10]], [FULL], [0.9])
     found = Detections(found.boxes, found.scores.bfloat16(), found.labels, found.valid, found.masks.bfloat16())
@@ -420,9 +432,6 @@ def test_wrong_arguments_are_errors():
     found = detections([[0, 0, 10, 10]], [FULL], [0.9])
     with pytest.raises(ValueError, match='representation must be "quadrilateral" or "polygon", found \'quad\''):
         text_shapes(found, 1, (50, 50), "quad")
-    without_masks = Detections(found.boxes, found.scores, found.labels, found.valid)
-    with pytest.raises(ValueError, match="found detections without any"):
-        text_shapes(without_masks, 1, (50, 50))
 
 
 # Polygon NMS
