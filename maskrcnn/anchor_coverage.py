@@ -16,9 +16,9 @@ import numpy as np
 from maskrcnn.config import AnchorConfig, ImageConfig
 from maskrcnn.data.loader import network_size
 from maskrcnn.model.anchors import cell_anchors
-from maskrcnn.model.resnet import ResNet
+from maskrcnn.model.fpn import FeaturePyramid
 
-STRIDES = (*ResNet.strides, 2 * ResNet.strides[-1])
+STRIDES = FeaturePyramid.strides
 """Of the pyramid levels P2 to P6."""
 FAIR_IOU, GOOD_IOU = 0.5, 0.7
 SIZE_EDGES = (0.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, float("inf"))
@@ -92,21 +92,26 @@ class Coverage:
 
 
 def measure_coverage(
-    boxes: np.ndarray, picture_sizes: np.ndarray, anchors: AnchorConfig, image: ImageConfig
+    boxes: np.ndarray,
+    picture_sizes: np.ndarray,
+    anchors: AnchorConfig,
+    image: ImageConfig,
+    strides: Sequence[int] = STRIDES,
 ) -> Coverage:
     """The coverage of boxes (N, 4) that lie in pictures of sizes (N, 2) = (height, width), both in original pixels.
 
-    Pictures are scaled as `image` says they are for testing. Boxes without area are left out.
+    Pictures are scaled as `image` says they are for testing; strides: of the maps with the anchors. Boxes without area
+    are left out.
     Raises ValueError if there is not one anchor size for each level.
     """
     with_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     boxes, picture_sizes = boxes[with_area], picture_sizes[with_area]
     scaled, padded = network_boxes(boxes, picture_sizes, image)
-    ious = best_anchor_iou(scaled, padded, anchors)
+    ious = best_anchor_iou(scaled, padded, anchors, strides)
     causes = _causes(scaled[ious < FAIR_IOU], anchors)
     alternatives = []
     for alternative, other_anchors, other_image in _candidates(boxes, anchors, image):
-        others = best_anchor_iou(*network_boxes(boxes, picture_sizes, other_image), other_anchors)
+        others = best_anchor_iou(*network_boxes(boxes, picture_sizes, other_image), other_anchors, strides)
         fair, good = _share(others, FAIR_IOU), _share(others, GOOD_IOU)
         if fair >= _share(ious, FAIR_IOU) + _WORTH_SAYING:
             alternatives.append(replace(alternative, fair=fair, good=good))
@@ -124,7 +129,9 @@ def network_boxes(boxes: np.ndarray, picture_sizes: np.ndarray, image: ImageConf
     return boxes * scale[:, [1, 0, 1, 0]], padded[which.ravel()]
 
 
-def best_anchor_iou(boxes: np.ndarray, padded_sizes: np.ndarray, anchors: AnchorConfig) -> np.ndarray:
+def best_anchor_iou(
+    boxes: np.ndarray, padded_sizes: np.ndarray, anchors: AnchorConfig, strides: Sequence[int] = STRIDES
+) -> np.ndarray:
     """(N,) IoU of each box with the best of all anchors of its image.
 
     boxes (N, 4) and padded_sizes (N, 2) = (height, width) are in pixels of the network's input. Anchors of one shape
@@ -132,14 +139,16 @@ def best_anchor_iou(boxes: np.ndarray, padded_sizes: np.ndarray, anchors: Anchor
     grid position for each level and ratio is enough, instead of a quarter of a million anchors.
     Raises ValueError if there is not one anchor size for each level.
     """
-    if len(anchors.sizes) != len(STRIDES):
+    if len(strides) == 1:  # a level that is alone has anchors of all sizes
+        strides = tuple(strides) * len(anchors.sizes)
+    if len(anchors.sizes) != len(strides):
         raise ValueError(
-            f"anchors.sizes: found {len(anchors.sizes)} sizes, expected one for each of {len(STRIDES)} levels"
+            f"anchors.sizes: found {len(anchors.sizes)} sizes, expected one for each of {len(strides)} levels"
         )
     best = np.zeros(len(boxes))
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     images = padded_sizes[:, ::-1]  # width, height: the order of x, y
-    for size, stride in zip(anchors.sizes, STRIDES, strict=True):
+    for size, stride in zip(anchors.sizes, strides, strict=True):
         cells = -(-images // stride)  # the network rounds odd sizes up at every stage
         steps = images // cells if anchors.stride_from_feature_size else stride
         nearest = np.clip(np.round(centres / steps), 0, cells - 1) * steps

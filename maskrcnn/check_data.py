@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 from PIL import Image
 
-from maskrcnn.anchor_coverage import Coverage, measure_coverage
+from maskrcnn.anchor_coverage import STRIDES, Coverage, measure_coverage
 from maskrcnn.config import AnchorConfig, ImageConfig
 from maskrcnn.data.loader import DataSet
 from maskrcnn.structures import Sample
@@ -146,8 +146,11 @@ class DataCheck:
         return lines
 
 
-def check(dataset: DataSet, anchors: AnchorConfig, image: ImageConfig) -> DataCheck:
-    """Looks through a whole data set. `anchors` and `image` are those of the model that is to be trained on it.
+def check(
+    dataset: DataSet, anchors: AnchorConfig, image: ImageConfig, strides: Sequence[int] = STRIDES
+) -> DataCheck:
+    """Looks through a whole data set. All the rest is of the model that is to be trained on it; strides: see
+    `measure_coverage`.
 
     Pictures are not decoded where a data set knows its samples without them: `annotated(index)`, and
     `check_picture(index)`, which raises ValueError if that is not a picture of their size (`maskrcnn.data.coco`). What
@@ -193,7 +196,7 @@ def check(dataset: DataSet, anchors: AnchorConfig, image: ImageConfig) -> DataCh
         outside=outside,
         problems=(*problems, *(str(problem) for problem in reported)),
         skipped=skipped + sum(bool(getattr(problem, "skipped", True)) for problem in reported),
-        coverage=measure_coverage(_bounds(polygons), np.array(polygon_sizes).reshape(-1, 2), anchors, image),
+        coverage=measure_coverage(_bounds(polygons), np.array(polygon_sizes).reshape(-1, 2), anchors, image, strides),
         anchors=anchors,
         image=image,
         examples=tuple(with_objects[:: max(1, -(-len(with_objects) // EXAMPLES))]),

@@ -28,6 +28,7 @@ from maskrcnn.settings import (
     section_from_dict,
     setting_names,
 )
+from maskrcnn.variant import VariantConfig
 
 __all__ = [
     "AnchorConfig",
@@ -43,6 +44,7 @@ __all__ = [
     "RPNConfig",
     "TextConfig",
     "TrainingConfig",
+    "VariantConfig",
     "setting_names",
 ]
 
@@ -89,14 +91,36 @@ class BackboneConfig(Section):
     pyramid_channels: Count = 256
     pyramid_norm: Literal["none", "batch"] = "none"
     """Of each level of the pyramid, with the statistics of the batch; learning from nothing is faster with it."""
+    cardinality: Count = 1
+    """Groups of the 3 x 3 convolution in a bottleneck: more than 1 make a ResNeXt (arXiv 1611.05431), 32 in 32x8d."""
+    group_width: Whole = 0
+    """Of a ResNeXt: channels of a group in the first stage, twice as many in each further one; 8 in 32x8d."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         # In torch 2.13, the gradient of a strided 1 x 1 convolution of 8 channels or fewer, channels last in memory,
         # writes outside its tensor when two threads share the work.
-        least = 4 if self.depth in ("50", "101") else 16
+        least = 4 if self.has_bottlenecks else 16
         if self.width < least:
             raise ConfigurationError(f"BackboneConfig.width: found {self.width}, expected {least} or more")
+        groups = f"cardinality {self.cardinality}"
+        if self.cardinality > 1 and not self.has_bottlenecks:
+            raise ConfigurationError(f"BackboneConfig.depth: found {self.depth} with {groups}, expected 50 or 101")
+        if (self.cardinality > 1) != (self.group_width > 0):
+            expected = "1 or more" if self.cardinality > 1 else "0"
+            raise ConfigurationError(
+                f"BackboneConfig.group_width: found {self.group_width} with {groups}, expected {expected}"
+            )
+
+    @property
+    def has_bottlenecks(self) -> bool:
+        """Whether blocks are bottlenecks or pairs of 3 x 3 convolutions."""
+        return self.depth in ("50", "101")
+
+    @property
+    def stage_channels(self) -> tuple[int, ...]:
+        """Channels of C2, C3, C4 and C5."""
+        return tuple(self.width * 2**stage * (4 if self.has_bottlenecks else 1) for stage in range(4))
 
 
 @dataclass(frozen=True)
@@ -241,11 +265,29 @@ class ModelConfig(Section):
     keypoint_head: KeypointHeadConfig = field(default_factory=KeypointHeadConfig)
     initialisation: Literal["torchvision", "mmdetection"] = "mmdetection"
     """Of the layers that do not come from ImageNet (they differ in pyramid and box head)."""
+    variant: VariantConfig = field(default_factory=VariantConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ratios = {
+            name: section.sampling_ratio for name, section in vars(self).items() if hasattr(section, "sampling_ratio")
+        }
+        self.variant.check(self.backbone.norm, ratios)
 
     @property
     def class_count(self) -> int:
         """K, with the background."""
         return len(self.class_names) + 1
+
+    @property
+    def region_channels(self) -> int:
+        """Channels of the maps that the RPN looks at."""
+        return self.variant.region_channels(self.backbone.pyramid_channels, self.backbone.stage_channels)
+
+    @property
+    def pooled_channels(self) -> int:
+        """C of the features that a head gets for each RoI."""
+        return self.variant.pooled_channels(self.backbone.pyramid_channels, self.backbone.stage_channels)
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,7 @@ SLOTS, ANCHORS = "maskrcnn.slots", "maskrcnn.model.anchors"
 PRECISION, COCO_MATCHING = "maskrcnn.evaluation.average_precision", "maskrcnn.evaluation.coco_matching"
 RUN_LENGTH = "maskrcnn.ops.fallback_run_length"
 KEYPOINTS, DECODING = "maskrcnn.targets.keypoints:keypoint_cells", "maskrcnn.model.keypoint_decoding"
+VARIANTS = "maskrcnn.model.variants"
 PROPOSALS, DETECTIONS = "maskrcnn.model.rpn:RPN.propose", "maskrcnn.model.detections"
 PASTE, POOL = "maskrcnn.ops.fallback_pasting", "maskrcnn.ops.fallback_pooling"
 POOL_IN_PYTORCH = SimpleNamespace(pool=fallback_pooling.roi_pool, spread=fallback_pooling.roi_pool_backward)
@@ -858,5 +859,35 @@ BUGS = (
         "(2 * sigmas) ** 2",
         "sigmas**2",
         "test_average_precision:test_a_nose_ten_pixels_off",
+    ),
+    # The paper's variants.
+    PlantedBug(
+        "a softmax that asks nothing of the pixels around the object",
+        f"{VARIANTS}.mask_heads:multinomial_mask_loss",
+        " + (1 - targets) * background",
+        "",
+        "test_mask_variants:test_multinomial_loss_by_hand",
+    ),
+    PlantedBug(
+        "a level chosen by the width alone",
+        f"{VARIANTS}.roi_layers:level_of",
+        "sides.prod(dim=-1).sqrt()",
+        "sides[..., 0]",
+        "test_roi_layers:test_the_level_is_that_of_roi_align",
+    ),
+    PlantedBug(
+        "RoIs pooled from all levels at once",
+        f"{VARIANTS}.roi_layers:pool_by_level",
+        "level != index",
+        "level > index",
+        "test_roi_layers:test_settings_reach_the_op",
+    ),
+    PlantedBug(
+        "classes that see one cell of an RoI",
+        f"{VARIANTS}.res5:Res5BoxHead.forward",
+        "pooled.mean(dim=(-2, -1))",
+        "pooled[..., 0, 0]",
+        "test_res5:test_the_heads_against_a_plain_composition",
+        {"stride": 1, "pooled_size": 7},
     ),
 )

@@ -19,10 +19,10 @@ def centred(x, y, width, height):
     return [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
 
 
-def best_of_all(boxes, image_size, anchors):
+def best_of_all(boxes, image_size, anchors, strides=STRIDES):
     """Every anchor of the image, formed and compared."""
-    grids = [(-(-image_size[0] // stride), -(-image_size[1] // stride)) for stride in STRIDES]
-    every = torch.cat(AnchorGenerator(anchors, STRIDES)(grids, image_size)).double()
+    grids = [(-(-image_size[0] // stride), -(-image_size[1] // stride)) for stride in strides]
+    every = torch.cat(AnchorGenerator(anchors, strides)(grids, image_size)).double()
     return iou(torch.from_numpy(boxes), every).amax(dim=1).numpy()
 
 
@@ -61,6 +61,19 @@ def test_best_iou_is_that_of_all_anchors(ratios, rounded, from_feature_size, ima
     boxes = np.concatenate([centres - sides / 2, centres + sides / 2], axis=1)
     found = best_anchor_iou(boxes, np.tile(image_size, (100, 1)), anchors)
     np.testing.assert_allclose(found, best_of_all(boxes, image_size, anchors), atol=1e-5)  # anchors are float32
+
+
+@pytest.mark.parametrize("stride", [16, 32])
+def test_a_single_map_has_anchors_of_all_sizes(stride):
+    rng = np.random.default_rng(1)
+    sides = np.exp(rng.uniform(np.log(3), np.log(700), (100, 2)))
+    low = rng.uniform(0, 400, (100, 2))
+    boxes = np.concatenate([low, low + sides], axis=1)
+    found = best_anchor_iou(boxes, np.tile((416, 500), (100, 1)), ANCHORS, (stride,))
+    np.testing.assert_allclose(found, best_of_all(boxes, (416, 500), ANCHORS, (stride,)), atol=1e-5)
+    small, size = np.array([[180.0, 180, 212, 212]]), np.array([[800, 800]])  # its centre is 4 pixels from a cell of C5
+    coverages = [measure_coverage(small, size, ANCHORS, AS_THEY_ARE, strides) for strides in (STRIDES, (32,))]
+    assert [coverage.good for coverage in coverages] == [1.0, 0.0]
 
 
 def test_boxes_are_measured_at_the_size_that_the_network_sees():

@@ -108,6 +108,16 @@ def test_anchors_move_with_the_model_but_are_not_in_its_checkpoints():
     assert generator.to("meta")(grids_of(64, 64), (64, 64))[0].device.type == "meta"
 
 
+def test_a_level_that_is_alone_has_all_sizes():
+    """Faster R-CNN section 3.1.1: at each cell, every size in every ratio; the sizes one after another."""
+    generator = AnchorGenerator(AnchorConfig(), (16,))
+    (level,) = generator([(2, 3)], (32, 48))
+    assert generator.anchors_per_cell == 15 and len(level) == 2 * 3 * 15
+    areas = sizes_of(level[:15]).prod(dim=1)
+    assert_close(areas.sqrt(), torch.tensor([32.0, 64, 128, 256, 512]).repeat_interleave(3), atol=1e-3, rtol=0)
+    assert_close(level[5 * 15 :] - level[:15], torch.tensor([32.0, 16, 32, 16]).expand(15, 4))
+
+
 def test_every_level_needs_a_size():
     with pytest.raises(ValueError, match=r"^anchors.sizes: found 5, expected one for each of the 4 levels"):
         AnchorGenerator(AnchorConfig(), STRIDES[:4])

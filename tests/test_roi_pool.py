@@ -296,7 +296,11 @@ ERRORS = {
     "three dimensions": (ValueError, r"feature must be \(B, C, H, W\)", {"feature": torch.zeros(3, 8, 8)}),
     "no pixels": (ValueError, "feature must be .* with pixels", {"feature": torch.zeros(2, 3, 0, 8)}),
     "another batch": (ValueError, r"rois must be .* 1 images, found \(2, 5, 4\)", {"feature": torch.zeros(1, 3, 8, 8)}),
-    "too many pixels": (ValueError, "feature must have less than 2.31 pixels", {"feature": torch.zeros(1).expand(2, 3, 2**16, 2**15)}),
+    "too many pixels": (
+        ValueError,
+        "feature must have less than 2.31 pixels",
+        {"feature": torch.zeros(1).expand(2, 3, 2**16, 2**15)},
+    ),
     "rois of one image": (ValueError, r"rois must be \(B, R, 4\) .* found \(5, 4\)", {"rois": torch.zeros(5, 4)}),
     "rois with an image index": (ValueError, r"rois must be .* found \(2, 5, 5\)", {"rois": torch.zeros(2, 5, 5)}),
     "integer rois": (TypeError, "rois .* torch.int64", {"rois": torch.zeros(2, 5, 4).long()}),

@@ -10,6 +10,7 @@ from maskrcnn.check_data import check, write_pictures
 from maskrcnn.cli.arguments import add_settings, add_split
 from maskrcnn.data.coco import COCO
 from maskrcnn.data.icdar import ICDAR2015
+from maskrcnn.model.parts import region_strides
 from maskrcnn.recipes import RECIPES, recipe
 
 HELP = "look through a data set before training on it"
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
     model = recipe(arguments.recipe or arguments.dataset).override(arguments.settings).model
     with warnings.catch_warnings(action="ignore"):  # what is skipped is listed below
         samples = DATA_SETS[arguments.dataset](arguments.directory, arguments.split)
-    found = check(samples, model.anchors, model.image)
+    found = check(samples, model.anchors, model.image, region_strides(model))
     print(found.text())
     for path in write_pictures(samples, found, Path(arguments.out)):
         print(path)

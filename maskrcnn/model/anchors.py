@@ -40,19 +40,22 @@ class AnchorGenerator(nn.Module):
     """The anchors of a whole pyramid. The few of one cell are kept as buffers, so they live where the model does."""
 
     def __init__(self, config: AnchorConfig, strides: Sequence[int]) -> None:
-        """strides: the network's L strides. Raises ValueError if there is not one anchor size for every level."""
+        """strides: the network's L strides. A level that is alone has anchors of all sizes (Faster R-CNN); otherwise
+        raises ValueError if there is not one anchor size for every level."""
         super().__init__()
-        if len(config.sizes) != len(strides):
+        sizes_of_levels = [config.sizes] if len(strides) == 1 else [(size,) for size in config.sizes]
+        if len(sizes_of_levels) != len(strides):
             found, levels = len(config.sizes), len(strides)
             raise ValueError(f"anchors.sizes: found {found}, expected one for each of the {levels} levels")
         self.strides = tuple(strides)
         self.stride_from_feature_size = config.stride_from_feature_size
-        for level, size in enumerate(config.sizes):
-            cell = cell_anchors(size, config.ratios, config.round_to_pixels)
+        for level, sizes in enumerate(sizes_of_levels):
+            cell = torch.cat([cell_anchors(size, config.ratios, config.round_to_pixels) for size in sizes])
             self.register_buffer(f"cell_{level}", cell, persistent=False)
+        self.anchors_per_cell = len(cell)
 
     def forward(self, grids: Sequence[tuple[int, int]], image_size: tuple[int, int]) -> list[Tensor]:
-        """L tensors (rows_l * columns_l * ratios, 4), in pixels of the padded images.
+        """L tensors (rows_l * columns_l * anchors_per_cell, 4), in pixels of the padded images.
 
         grids: the (rows, columns) of each level's feature map; image_size: (height, width) of the padded images. It
         matters only with `stride_from_feature_size`: 800 pixels over 13 rows stride 61, the network's stride is 64.

@@ -29,7 +29,7 @@ class BoxHead(nn.Module):
         head = config.box_head
         self.first_delta_class = 0 if head.background_outputs else 1
         classes = config.class_count
-        self.fc1 = nn.Linear(config.backbone.pyramid_channels * head.pooled_size**2, head.hidden)
+        self.fc1 = nn.Linear(config.pooled_channels * head.pooled_size**2, head.hidden)
         self.fc2 = nn.Linear(head.hidden, head.hidden)
         self.norm1 = SlotBatchNorm(head.hidden) if head.norm == "batch" else None
         self.norm2 = SlotBatchNorm(head.hidden) if head.norm == "batch" else None

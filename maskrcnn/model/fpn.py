@@ -18,6 +18,10 @@ class FeaturePyramid(nn.Module):
     convolution (figure 3). P6 is P5 at every second cell, for the RPN's largest anchors only (footnote 1).
     """
 
+    strides = (4, 8, 16, 32, 64)
+    pooled_strides = strides[:-1]
+    """Of the levels that RoIs are pooled from, P2 to P5."""
+
     def __init__(self, in_channels: Sequence[int], config: BackboneConfig, initialisation: str) -> None:
         """Raises ValueError for any other `initialisation` than "torchvision" and "mmdetection"."""
         super().__init__()

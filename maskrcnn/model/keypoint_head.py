@@ -17,7 +17,7 @@ class KeypointHead(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         head = config.keypoint_head
-        channels = config.backbone.pyramid_channels
+        channels = config.pooled_channels
         self.convolutions = nn.ModuleList()
         for _ in range(head.convolutions):
             self.convolutions.append(nn.Conv2d(channels, head.channels, 3, padding=1))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from maskrcnn.config import ModelConfig
 from maskrcnn.slots import gather_rows
+from maskrcnn.targets import losses
 
 
 class MaskHead(nn.Module):
@@ -16,7 +17,7 @@ class MaskHead(nn.Module):
         super().__init__()
         head = config.mask_head
         self.first_class = 0 if config.box_head.background_outputs else 1
-        channels = config.backbone.pyramid_channels
+        channels = config.pooled_channels
         self.convolutions = nn.ModuleList()
         for _ in range(head.convolutions):
             self.convolutions.append(nn.Conv2d(channels, head.channels, 3, padding=1))
@@ -36,10 +37,22 @@ class MaskHead(nn.Module):
         "decouples mask and class prediction"). An RoI of label 0 gets some map that means nothing.
         """
         batch, rois = labels.shape
-        hidden = pooled.flatten(0, 1)
+        logits = self.logits_of_all_classes(pooled.flatten(0, 1))
+        channel = (labels - self.first_class).clamp(min=0)
+        return gather_rows(logits, channel.view(-1, 1)).view(batch, rois, *logits.shape[-2:])
+
+    def logits_of_all_classes(self, pooled: Tensor) -> Tensor:
+        """Pooled features (N, C, S, S) of any N RoIs -> (N, K or K - 1, 2S, 2S)."""
+        hidden = pooled
         for convolution in self.convolutions:
             hidden = F.relu(convolution(hidden), inplace=True)
         hidden = F.relu(self.deconvolution(hidden), inplace=True)
-        logits = self.logits(hidden).float()
-        channel = (labels - self.first_class).clamp(min=0)
-        return gather_rows(logits, channel.view(-1, 1)).view(batch, rois, *logits.shape[-2:])
+        return self.logits(hidden).float()
+
+    def loss(self, logits: Tensor, targets: Tensor, positive: Tensor) -> Tensor:
+        """How far what `forward` gave is from masks (B, R, 2S, 2S), 0-dim; only positives (B, R) count."""
+        return losses.mask_loss(logits, targets, positive)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """(B, R, 2S, 2S) in [0, 1], from what `forward` gave."""
+        return logits.sigmoid()

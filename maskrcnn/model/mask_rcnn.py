@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from maskrcnn.config import ModelConfig
 from maskrcnn.model.fpn import FeaturePyramid
+from maskrcnn.model.parts import make_backbone, make_pyramid
 from maskrcnn.model.resnet import ResNet
 from maskrcnn.model.roi_heads import RoIHeads
 from maskrcnn.model.rpn import RPN
@@ -31,10 +32,10 @@ class MaskRCNN(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = ResNet(config.backbone)
-        self.pyramid = FeaturePyramid(self.backbone.channels, config.backbone, config.initialisation)
-        self.rpn = RPN(config, strides=(*ResNet.strides, 2 * ResNet.strides[-1]))
-        self.roi_heads = RoIHeads(config, ResNet.strides)
+        self.backbone: ResNet = make_backbone(config)
+        self.pyramid: FeaturePyramid = make_pyramid(config, self.backbone.channels)
+        self.rpn = RPN(config, self.pyramid.strides)
+        self.roi_heads = RoIHeads(config, self.pyramid.pooled_strides)
 
     def forward(self, batch: Batch, detect: bool = False) -> ModelOutput:
         """Losses of a batch with targets; detections of one without, or when `detect` asks for them.
@@ -45,7 +46,7 @@ class MaskRCNN(nn.Module):
         features = self.backbone(batch.images)  # C2 .. C5: (B, C_l, H / s, W / s), s = 4, 8, 16, 32
         pyramid = self.pyramid(features)  # P2 .. P6: (B, C, H / s, W / s), s = 4, 8, 16, 32, 64
         region_outputs = self.rpn(batch, pyramid)
-        pooled_from = pyramid[:-1]  # P6 exists for the RPN's largest anchors only
+        pooled_from = pyramid[: len(self.pyramid.pooled_strides)]  # P6 exists for the RPN's largest anchors only
 
         losses = detections = None
         if batch.targets is not None:

@@ -72,47 +72,63 @@ def _shortcut(channels: int, out_channels: int, stride: int, config: BackboneCon
     return nn.Sequential(projection, make_norm(config.norm, out_channels, config.norm_epsilon))
 
 
+Block = type[BasicBlock] | type[Bottleneck]
+
+
+def make_stage(
+    stage: int, channels: int, stride: int, config: BackboneConfig, block: Block | None = None
+) -> nn.Sequential:
+    """Stage 0 to 3 of table 1: the first block takes `channels` and has the stride, the others keep the shape.
+
+    block: what the stage consists of; None: what the depth asks for.
+    """
+    block = block or (Bottleneck if config.has_bottlenecks else BasicBlock)
+    width = config.width * 2**stage
+    first = block(channels, width, stride, config)
+    further = (block(width * block.expansion, width, 1, config) for _ in range(1, BLOCKS[config.depth][stage]))
+    return nn.Sequential(first, *further)
+
+
+def initialise(network: nn.Module) -> None:
+    """Kaiming-normal convolutions (Delving Deep into Rectifiers, arXiv 1502.01852)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
 class ResNet(nn.Module):
     """Images (B, 3, H, W) -> C2, C3, C4, C5: (B, C_l, ceil(H / s), ceil(W / s)) at strides s = 4, 8, 16, 32."""
 
     strides = (4, 8, 16, 32)
 
-    def __init__(self, config: BackboneConfig) -> None:
+    def __init__(self, config: BackboneConfig, block: Block | None = None, stages: int = 4) -> None:
+        """block: as for `make_stage`; stages: how many there are."""
         super().__init__()
-        block = Bottleneck if config.depth in ("50", "101") else BasicBlock
         channels = config.stem_width or config.width
         self.conv1 = nn.Conv2d(3, channels, 7, stride=2, padding=3, bias=False)
         self.bn1 = make_norm(config.norm, channels, config.norm_epsilon)
         self.channels = []
-        for stage, count in enumerate(BLOCKS[config.depth]):
-            width = config.width * 2**stage
-            blocks = []
-            for index in range(count):
-                stride = 2 if stage > 0 and index == 0 else 1
-                blocks.append(block(channels, width, stride, config))
-                channels = width * block.expansion
-            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
+        for stage in range(stages):
+            stride = 1 if stage == 0 else 2  # the stem has just halved the picture twice
+            self.add_module(f"layer{stage + 1}", make_stage(stage, channels, stride, config, block))
+            channels = config.stage_channels[stage]
             self.channels.append(channels)
-        self._initialise()
+        initialise(self)
         self._freeze(config.frozen_stages)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         x = F.relu(self.bn1(self.conv1(images)), inplace=True)
         x = F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
         outputs = []
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
+        for stage in range(len(self.channels)):
+            x = self.get_submodule(f"layer{stage + 1}")(x)
             outputs.append(x)
         return outputs
 
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
     def _freeze(self, stages: int) -> None:
         """The stem and the first `stages` stages learn nothing; 0 leaves everything to learn."""
-        self._frozen = ["conv1", "bn1", *(f"layer{stage + 1}" for stage in range(stages))] if stages else []
+        layers = [f"layer{stage + 1}" for stage in range(len(self.channels))][:stages]
+        self._frozen = ["conv1", "bn1", *layers] if stages else []
         for name in self._frozen:
             self.get_submodule(name).requires_grad_(False)
         self.train(self.training)

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from maskrcnn import boxes as box_functions
-from maskrcnn import ops
-from maskrcnn.config import BoxHeadConfig, KeypointHeadConfig, MaskHeadConfig, ModelConfig
+from maskrcnn.config import ModelConfig
 from maskrcnn.model.box_head import BoxHead, BoxOutputs
 from maskrcnn.model.detections import NetworkDetections, select_detections
 from maskrcnn.model.keypoint_decoding import decode_each, decode_keypoints, scale_keypoints
 from maskrcnn.model.keypoint_head import KeypointHead
 from maskrcnn.model.mask_head import MaskHead
+from maskrcnn.model.parts import make_box_head, make_mask_head, make_pooling
+from maskrcnn.model.pooling import PyramidRoIAlign
 from maskrcnn.model.rpn import Proposals
 from maskrcnn.slots import gather_rows
 from maskrcnn.structures import Batch, Detections, Targets
@@ -53,9 +54,9 @@ class RoIHeads(nn.Module):
         """strides of the levels that RoIs are pooled from, P2 to P5."""
         super().__init__()
         self.config = config
-        self.strides = tuple(strides)
-        self.box_head = BoxHead(config)
-        self.mask_head = MaskHead(config) if config.mask_head.enabled else None
+        self.pool: PyramidRoIAlign = make_pooling(config, strides)
+        self.box_head: BoxHead = make_box_head(config)
+        self.mask_head: MaskHead | None = make_mask_head(config) if config.mask_head.enabled else None
         self.keypoint_head = KeypointHead(config) if config.keypoint_head.enabled else None
 
     def losses(
@@ -111,7 +112,7 @@ class RoIHeads(nn.Module):
         masks = None
         if self.mask_head is not None:
             logits = self._run_mask_head(features, found.network_boxes, found.detections.labels, found.detections.valid)
-            masks = logits.sigmoid().masked_fill(~found.detections.valid[..., None, None], 0.0)
+            masks = self.mask_head.probabilities(logits).masked_fill(~found.detections.valid[..., None, None], 0.0)
         keypoints = None if self.keypoint_head is None else self._find_keypoints(features, found, batch)
         return replace(found.detections, masks=masks, keypoints=keypoints)
 
@@ -173,7 +174,7 @@ class RoIHeads(nn.Module):
         )
         convention = self.config.mask_head.targets
         goal = crop_masks(bitmaps, rois.boxes, image_sizes, logits.shape[-1], convention)
-        return losses.mask_loss(logits, goal, rois.positive)
+        return self.mask_head.loss(logits, goal, rois.positive)
 
     def _keypoint_loss(self, features: Sequence[Tensor], rois: TrainingRoIs, targets: Targets) -> Tensor:
         """Of the keypoints of all positives, whatever their class; a batch without keypoints has nothing to learn."""
@@ -183,7 +184,7 @@ class RoIHeads(nn.Module):
             keypoints = targets.boxes.new_zeros(*targets.labels.shape, len(names), 3)
         if keypoints.shape[2] != len(names):
             raise ValueError(f"found targets of {keypoints.shape[2]} keypoints, expected {len(names)}: {names}")
-        logits = self.keypoint_head(self._pool(features, rois.boxes, self.config.keypoint_head))
+        logits = self.keypoint_head(self.pool(features, rois.boxes, self.config.keypoint_head))
         goal = keypoint_cells(gather_rows(keypoints, rois.ground_truth), rois.boxes, logits.shape[-1])
         return losses.keypoint_loss(logits, goal.cell, goal.valid & rois.positive[..., None])
 
@@ -191,7 +192,7 @@ class RoIHeads(nn.Module):
         """(B, D, J, 3) x, y in pixels of the original pictures, and score; found where the features are."""
         valid = found.detections.valid
         boxes = found.network_boxes[:, : self._used_slots(valid)]
-        heat_maps = self.keypoint_head(self._pool(features, boxes, self.config.keypoint_head)).flatten(0, 1)
+        heat_maps = self.keypoint_head(self.pool(features, boxes, self.config.keypoint_head)).flatten(0, 1)
         if self._may_look_at(boxes):
             points = decode_each(heat_maps, boxes.flatten(0, 1))
         else:
@@ -201,26 +202,13 @@ class RoIHeads(nn.Module):
 
     def _run_box_head(self, features: Sequence[Tensor], rois: Tensor, valid: Tensor) -> BoxOutputs:
         used = self._used_slots(valid)
-        outputs = self.box_head(self._pool(features, rois[:, :used], self.config.box_head), valid[:, :used])
+        outputs = self.box_head(self.pool(features, rois[:, :used], self.config.box_head), valid[:, :used])
         return BoxOutputs(*(_pad_slots(output, rois.shape[1]) for output in outputs))
 
     def _run_mask_head(self, features: Sequence[Tensor], rois: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
         used = self._used_slots(valid)
-        pooled = self._pool(features, rois[:, :used], self.config.mask_head)
+        pooled = self.pool(features, rois[:, :used], self.config.mask_head)
         return _pad_slots(self.mask_head(pooled, labels[:, :used]), rois.shape[1])
-
-    def _pool(
-        self, features: Sequence[Tensor], rois: Tensor, head: BoxHeadConfig | MaskHeadConfig | KeypointHeadConfig
-    ) -> Tensor:
-        """RoIs (B, R, 4) -> (B, R, C, S, S), each from the level that suits its size (FPN equation 1)."""
-        return ops.pyramid_roi_align(
-            features,
-            rois,
-            output_size=head.pooled_size,
-            strides=self.strides,
-            sampling_ratio=head.sampling_ratio,
-            aligned=head.aligned,
-        )
 
     def _used_slots(self, valid: Tensor) -> int:
         """How many leading slots the heads run on: all, or on a CPU up to the last that some image of (B, R) uses."""

@@ -76,7 +76,7 @@ class RPN(nn.Module):
         self.config = config.rpn
         self.clamp_both_sides = config.box_head.clamp_both_sides
         self.anchor_generator = AnchorGenerator(config.anchors, strides)
-        self.head = RPNHead(config.backbone.pyramid_channels, len(config.anchors.ratios))
+        self.head = RPNHead(config.region_channels, self.anchor_generator.anchors_per_cell)
 
     def forward(self, batch: Batch, features: Sequence[Tensor]) -> RPNOutputs:
         """The head's outputs on L feature maps (B, C, H_l, W_l), beside the anchors they speak of."""
