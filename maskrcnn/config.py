@@ -82,6 +82,9 @@ class BackboneConfig(Section):
     """Stage s, counted from 0, has width * 2**s channels (times 4 in the bottlenecks of depth 50 and 101)."""
     stem_width: Whole = 0
     """Channels of the stem, the first convolution; 0: `width`, as in the paper."""
+    stride_in_first: bool = False
+    """Where a bottleneck strides: in its first 1 x 1 convolution (MSRA's weights, and with them Detectron2's) or in the
+    3 x 3 after it."""
     norm: Literal["group", "batch", "batch_eval", "batch_frozen"] = "batch_frozen"
     """batch_eval: statistics fixed, scale and shift trained (MMDetection); batch_frozen: both fixed (torchvision)."""
     norm_epsilon: NotNegative = 1e-5

@@ -19,6 +19,7 @@ from maskrcnn.objects import WORTH_SHOWING, FoundObject, found_objects
 from maskrcnn.structures import Detections, Sample
 from maskrcnn.text import TextShape, polygon_nms, text_shapes
 from maskrcnn.training.checkpoint import check_fit, load_into, load_weights
+from maskrcnn.training.published import BACKBONE, PART
 
 SHIPPED = Path(__file__).parent / "weights"
 
@@ -92,7 +93,9 @@ def load(
     Raises ValueError if there is no such file or name, if the file is damaged, or if it does not fit the network.
     """
     path = find_weights(weights)
-    state, config, _ = load_weights(path)
+    state, config, extra = load_weights(path)
+    if extra.get(PART) == BACKBONE:
+        raise ValueError(f"{path}: found a backbone without a detector, which is for `train --init`")
     config = config.override(list(settings))
     _check_size(config.model, state, str(path))
     model = MaskRCNN(config.model)

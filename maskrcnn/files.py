@@ -28,12 +28,17 @@ def write_and_rename(path: Path, content: bytes | memoryview) -> None:
             kept = "; the previous file is untouched" if path.exists() else ""
             raise OSError(f"{path}: cannot be saved: {error.strerror or error}{kept}") from error
         raise
-    if hasattr(os, "O_DIRECTORY"):  # The name is safe from a power cut only when its folder is, too.
-        folder = os.open(path.parent, os.O_DIRECTORY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes sure that the names in a folder survive a power cut; without its folder, a file on the disk has no name."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_DIRECTORY)
         try:
-            os.fsync(folder)
+            os.fsync(descriptor)
         finally:
-            os.close(folder)
+            os.close(descriptor)
 
 
 def write_json(path: Path, value: Any) -> None:

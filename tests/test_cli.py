@@ -1,7 +1,6 @@
 """The command line: what each command says, leaves and refuses, and which errors keep their traceback."""
 
 import csv
-import importlib
 import json
 import os
 import re
@@ -20,7 +19,7 @@ from PIL import Image
 from small_text import SETTINGS, WORDS, annotation, mistake, picture, run, save_small_weights, write_icdar2015
 
 import maskrcnn.cli
-from maskrcnn.cli import COMMANDS, main
+from maskrcnn.cli import COMMANDS, command_module, main
 from maskrcnn.data.icdar import ICDAR2015
 from maskrcnn.detector import load
 from maskrcnn.evaluate import evaluate_texts
@@ -81,7 +80,7 @@ def test_help_names_every_argument_and_gives_an_example(capsys, command, argumen
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_examples_of_the_help_are_commands(monkeypatch, command):
-    module = importlib.import_module(f"maskrcnn.cli.{command}")
+    module = command_module(command)
     asked = []
     monkeypatch.setattr(module, "run", asked.append)
     examples = module.DETAILS.partition("\nexample")[2].replace("\\\n", " ").splitlines()[1:]

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import keyword
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import ModuleType
 from typing import NoReturn
 
 import torch
 
 from maskrcnn.training.loop import NonFiniteLoss
 
-COMMANDS = ("demo", "train", "evaluate", "predict", "score", "render", "check", "bench", "info")
+COMMANDS = ("demo", "train", "evaluate", "predict", "score", "render", "check", "import", "download", "bench", "info")
 
 MISTAKE = 2
 """Exit code after a mistake of the user's, or of a file's."""
@@ -56,6 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def command_module(name: str) -> ModuleType:
+    """The module of a command; that of `import`, which Python has another use for, ends in an underscore."""
+    return importlib.import_module(f"maskrcnn.cli.{name}{'_' if keyword.iskeyword(name) else ''}")
+
+
 class _Parser(argparse.ArgumentParser):
     """Mistakes in the arguments are told in one line, too, instead of below the whole usage."""
 
@@ -74,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:
-        module = importlib.import_module(f"maskrcnn.cli.{name}")
+        module = command_module(name)
         command = commands.add_parser(
             name,
             help=module.HELP,

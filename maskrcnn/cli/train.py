@@ -14,8 +14,9 @@ from maskrcnn.data.sources import open_data, training_stream
 from maskrcnn.detector import available_device, find_weights
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.recipes import RECIPES, recipe
-from maskrcnn.training.checkpoint import load_into, load_weights, save_weights
+from maskrcnn.training.checkpoint import load_weights, save_weights
 from maskrcnn.training.loop import CHECKPOINT_NAME, LOG_NAME, WEIGHTS_NAME, train
+from maskrcnn.training.published import start_from
 from maskrcnn.visualize import training_curves
 
 try:
@@ -52,7 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser, split="train")
     parser.add_argument("--out", required=True, metavar="DIR", help="where checkpoint, log, curves and weights go")
     parser.add_argument("--resume", action="store_true", help="go on where the run in --out stopped")
-    parser.add_argument("--init", metavar="WEIGHTS", help="start from these weights (a file or a shipped name)")
+    parser.add_argument(
+        "--init",
+        metavar="WEIGHTS",
+        help="start from these weights (a file or a shipped name; an imported ResNet becomes the backbone)",
+    )
     add_settings(parser)
     parser.add_argument("--minutes", type=duration, default=math.inf, metavar="M", help="save and stop after this long")
 
@@ -67,8 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
     torch.manual_seed(config.training.seed)
     model = MaskRCNN(config.model)
     if arguments.init and not arguments.resume:
-        path = find_weights(arguments.init)
-        load_into(model, load_weights(path)[0], str(path))
+        start_from(model, find_weights(arguments.init))
     model.to(available_device())
 
     out = Path(arguments.out)

@@ -1,6 +1,7 @@
 """ResNet, the backbone (Deep Residual Learning, arXiv 1512.03385, table 1).
 
-Strides sit in the 3 x 3 convolution of a bottleneck, not in its first 1 x 1; the two kinds of weights do not mix.
+Strides sit in the 3 x 3 convolution of a bottleneck unless `stride_in_first` puts them into its first 1 x 1, as the
+paper's authors did; the weights are of the same shapes, but trained for one of the two.
 Module names (conv1, bn1, layer1 ... layer4, downsample) are those of every published ResNet checkpoint.
 """
 
@@ -49,9 +50,10 @@ class Bottleneck(nn.Module):
 
     def __init__(self, channels: int, width: int, stride: int, config: BackboneConfig) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
+        first, second = (stride, 1) if config.stride_in_first else (1, stride)
+        self.conv1 = nn.Conv2d(channels, width, 1, first, bias=False)
         self.bn1 = make_norm(config.norm, width, config.norm_epsilon)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, second, padding=1, bias=False)
         self.bn2 = make_norm(config.norm, width, config.norm_epsilon)
         self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
         self.bn3 = make_norm(config.norm, 4 * width, config.norm_epsilon)

@@ -111,6 +111,41 @@ class ProgressLine:
         self._stream.flush()
 
 
+class DownloadLine:
+    """How much of a file has arrived, how fast, and how long the rest takes; printed as `ProgressLine` does."""
+
+    def __init__(self, name: str, stream: TextIO | None = None) -> None:
+        self._name, self._stream = name, stream or sys.stdout
+        self._terminal = self._stream.isatty()
+        self._interval = 0.1 if self._terminal else 5.0
+        self._first: tuple[float, int] | None = None
+        self._shown_at = -float("inf")
+
+    def show(self, done: int, total: int | None) -> None:
+        """Prints, when it is time, that `done` bytes have arrived, of `total` if that is known."""
+        now = time.monotonic()
+        if self._first is None or done < self._first[1]:
+            self._first = now, done
+        if now - self._shown_at < self._interval and done != total:
+            return
+        self._shown_at = now
+        started, already = self._first
+        speed = (done - already) / max(now - started, 1e-3)
+        line = f"{self._name}  {done / 2**20:.1f}"
+        if total is not None:
+            line += f" of {total / 2**20:.1f} MiB  {_clock((total - done) / speed) if speed else '-'} left"
+        line += f"  {speed / 2**20:.1f} MiB/s"
+        width = shutil.get_terminal_size().columns - 1
+        self._stream.write(f"\r{line[:width]}\x1b[K" if self._terminal else line + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Leaves the line."""
+        if self._first is not None and self._terminal:
+            self._stream.write("\n")
+            self._stream.flush()
+
+
 def _length_until(path: Path, steps_done: int) -> int:
     """How many bytes of a log are its header and the rows of the first `steps_done` steps; 0 if there are none."""
     with path.open("rb") as file:

@@ -1,0 +1,130 @@
+"""A Mask R-CNN of full size in a file of torchvision's, pictures of real sizes, and what is compared of the results.
+
+Nothing here needs torchvision: `make_golden_published.py` gives the same weights to torchvision's own network and
+stores what that finds; `tests/test_golden_published.py` writes them as a file, imports it by the command, and compares.
+Weights and pixels are drawn, not stored.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import torch
+from published_tensors import GAIN, draw, torchvision, uniform
+
+from maskrcnn.cli import main
+from maskrcnn.config import Config, ImageConfig
+from maskrcnn.data.loader import normalise
+from maskrcnn.detector import Detector, load
+from maskrcnn.model.mask_rcnn import MaskRCNN
+from maskrcnn.structures import Batch, Targets
+
+SIZES = {"wide": (480, 640), "tall": (640, 427), "large": (1100, 1500)}
+"""Height and width of each picture: two are enlarged, one is reduced."""
+MASKS = 8
+"""Of so many detections of each picture the masks are compared."""
+
+TRAINING_SIZE = (352, 448)
+OBJECTS = (
+    ((1, (30.0, 40.0, 180.0, 200.0)), (17, (200.0, 60.0, 420.0, 150.0)), (44, (250.0, 170.0, 290.0, 330.0))),
+    ((3, (10.0, 200.0, 330.0, 340.0)), (90, (360.0, 20.0, 430.0, 120.0))),
+)
+"""For each of the two training pictures: label and box. The masks are ellipses."""
+
+
+def weights() -> dict[str, torch.Tensor]:
+    """A state dict as torchvision publishes it: old names, frozen norms."""
+    return draw(torchvision(legacy=True), {"cls_score": 4.5, "mask_fcn_logits": 4.0, **GAIN})
+
+
+def picture(name: str, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) uint8: smooth colours with rectangles of other colours on them."""
+    height, width = size
+    image = np.empty((height, width, 3))
+    y, x = np.mgrid[0:height, 0:width] / max(size)
+    wave = uniform(f"{name} waves", (3, 8, 4), -1.0, 1.0).double().numpy()
+    for channel in range(3):
+        phase = sum(a * np.sin(9 * (1 + k) * (b * x + c * y) + 3 * d) for k, (a, b, c, d) in enumerate(wave[channel]))
+        image[..., channel] = 128 + 40 * phase
+    boxes = uniform(f"{name} boxes", (60, 4), 0.0, 1.0).double().numpy()
+    colours = uniform(f"{name} colours", (60, 3), 0.0, 255.0).double().numpy()
+    for (left, top, w, h), colour in zip(boxes, colours, strict=True):
+        x1, y1 = int(left * width), int(top * height)
+        image[y1 : y1 + 6 + int(h * h * height / 3), x1 : x1 + 6 + int(w * w * width / 3)] = colour
+    return np.clip(np.floor(image), 0, 255).astype(np.uint8)
+
+
+def object_mask(box: tuple[float, float, float, float], size: tuple[int, int]) -> np.ndarray:
+    """(H, W) uint8: the pixels whose centre lies in the largest ellipse in the box."""
+    x1, y1, x2, y2 = box
+    u = (np.arange(size[1]) + 0.5 - x1) / (x2 - x1) * 2 - 1
+    v = (np.arange(size[0]) + 0.5 - y1) / (y2 - y1) * 2 - 1
+    return (u[None] ** 2 + v[:, None] ** 2 <= 1).astype(np.uint8)
+
+
+COMPARED = 50
+"""Of so many detections of each picture, best first: what is cut off at the hundredth may depend on the processor."""
+
+
+def imported(folder: Path) -> MaskRCNN:
+    """The network from a file as torchvision publishes it, by the command."""
+    source, out = folder / "maskrcnn_resnet50_fpn_coco-00000000.pth", folder / "imported.safetensors"
+    torch.save(weights(), source, _use_new_zipfile_serialization=False)
+    assert main(["import", str(source), "--from", "torchvision", "--out", str(out)]) == 0
+    return load(out).model
+
+
+def found_in(model: MaskRCNN, name: str) -> dict[str, np.ndarray]:
+    """What our network finds in a picture, under the names of the golden file."""
+    image = picture(name, SIZES[name])
+    found = Detector(model, Config(model=model.config))(image, score_threshold=1.0).detections
+    return {
+        f"{name}_boxes": found.boxes[0, :COMPARED].numpy(),
+        f"{name}_scores": found.scores[0, :COMPARED].numpy(),
+        f"{name}_labels": found.labels[0, :COMPARED].numpy().astype(np.int16),
+        f"{name}_masks": found.masks[0, :MASKS].numpy(),
+    }
+
+
+def training_batch(image: ImageConfig) -> Batch:
+    """The two training pictures and their objects."""
+    pixels = [normalise(picture(f"training {index}", TRAINING_SIZE), image) for index in range(len(OBJECTS))]
+    slots = max(map(len, OBJECTS))
+    boxes, labels = torch.zeros(len(OBJECTS), slots, 4), torch.zeros(len(OBJECTS), slots, dtype=torch.int64)
+    offsets, bitmaps, length = torch.zeros_like(labels), [], 0
+    for index, objects in enumerate(OBJECTS):
+        for slot, (label, box) in enumerate(objects):
+            x1, y1, x2, y2 = map(int, box)
+            bitmaps.append(torch.from_numpy(object_mask(box, TRAINING_SIZE)[y1:y2, x1:x2]).flatten())
+            boxes[index, slot], labels[index, slot], offsets[index, slot] = torch.tensor(box), label, length
+            length += bitmaps[-1].numel()
+    valid = labels > 0
+    targets = Targets(boxes, labels, valid, torch.zeros_like(valid), torch.cat(bitmaps), boxes.long(), offsets)
+    sizes = torch.tensor([TRAINING_SIZE] * len(OBJECTS))
+    images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+    return Batch(images, sizes, sizes, ("first", "second"), targets)
+
+
+def losses_of(model: MaskRCNN) -> dict[str, np.ndarray]:
+    """Our losses on the training pictures, with samplers that take what comes first."""
+    with mock.patch("torch.rand", lambda shape, device: torch.linspace(1, 0, shape[-1]).expand(shape)):
+        losses = model(training_batch(model.config.image)).losses
+    return {f"loss_{name}": value.detach().numpy() for name, value in losses.items()}
+
+
+ALLOWED = {"boxes": 1e-3, "scores": 1e-5, "masks": 1e-4, "loss": 1e-5, "labels": 0}
+"""Largest difference: pixels of the picture, probabilities, and losses relative to themselves."""
+
+
+def disagreements(values: dict[str, np.ndarray], expected: dict[str, np.ndarray], times: float = 1) -> list[str]:
+    """What differs by more than so many times ALLOWED, with its number."""
+    wrong = []
+    for name, value in values.items():
+        kind = next(kind for kind in ALLOWED if kind in name)
+        difference = np.abs(value.astype(np.float64) - expected[name])
+        difference = float((difference / np.abs(expected[name]) if kind == "loss" else difference).max())
+        if not difference <= times * ALLOWED[kind]:
+            wrong.append(f"{name} differs by {difference:.2g}, allowed {times * ALLOWED[kind]:g}")
+    return wrong
