@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from maskrcnn.data.icdar import FOLDERS, ICDAR2015, read_annotations
+from maskrcnn.data.icdar import FOLDERS, ICDAR2015
 from maskrcnn.data.icdar_writer import annotation_lines, write_icdar2015
 from maskrcnn.data.rendered_text import DEMO, RenderedText
 from maskrcnn.structures import Sample
@@ -53,7 +53,7 @@ def test_a_picture_without_words_has_an_empty_file():
 @pytest.mark.parametrize("text", ["", " two  words ", '"SCAN"', ' "a" ', '"', '"CARD', "a,b,", '"say \\"hi\\""'])
 def test_any_line_of_text_reads_back(text):
     lines = annotation_lines(sample_with((QUAD, False, text)))
-    assert read_annotations(lines.encode(), "gt_img_7.txt").transcriptions == (text,)
+    assert ICDAR2015.read_annotations(lines.encode(), "gt_img_7.txt").transcriptions == (text,)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from maskrcnn.cli.arguments import add_settings, fraction
-from maskrcnn.data.icdar import picture_number
 from maskrcnn.data.images import read_image
+from maskrcnn.data.numbered_pictures import picture_number
 from maskrcnn.detector import available_device, load
 from maskrcnn.evaluation.result_files import write_submission
 from maskrcnn.files import write_json

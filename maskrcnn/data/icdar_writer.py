@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from maskrcnn.data.icdar import DONT_CARE, FOLDERS
+from maskrcnn.data.annotation_files import DONT_CARE
+from maskrcnn.data.icdar import FOLDERS
 from maskrcnn.data.loader import Samples
 from maskrcnn.data.polygons import area, is_simple
 from maskrcnn.structures import Sample

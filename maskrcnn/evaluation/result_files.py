@@ -18,14 +18,15 @@ import os
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from maskrcnn.data.annotation_files import DONT_CARE, numbered_lines, place, shortened
 from maskrcnn.data.archives import Files
-from maskrcnn.data.icdar import DONT_CARE, parse_icdar2015_line, picture_number
+from maskrcnn.data.icdar import parse_icdar2015_line
+from maskrcnn.data.numbered_pictures import picture_number
 from maskrcnn.data.polygons import area, is_simple
 from maskrcnn.evaluation.text_scores import ImageTexts
 from maskrcnn.files import write_and_rename
@@ -91,8 +92,8 @@ def read_ground_truths(path: str | os.PathLike) -> dict[int, GroundTruth]:
     truths = {}
     for number, name, content in _numbered_files(path, _GROUND_TRUTH, "gt_img_<number>.txt"):
         words = []
-        for position, line in _lines(content, name):
-            with _place(name, position):
+        for position, line in numbered_lines(content, name):
+            with place(name, position):
                 words.append(parse_icdar2015_line(line))
         ignore = np.array([transcription == DONT_CARE for _, transcription in words], dtype=bool)
         truths[number] = GroundTruth(tuple(polygon for polygon, _ in words), ignore)
@@ -113,8 +114,8 @@ def read_results(path: str | os.PathLike, quadrilaterals: bool = True) -> dict[i
     declared: bool | None = None
     for number, name, content in _numbered_files(path, _RESULT, "res_img_<number>.txt"):
         parsed[number] = []
-        for position, line in _lines(content, name):
-            with _place(name, position):
+        for position, line in numbered_lines(content, name):
+            with place(name, position):
                 polygon, score = parse_result_line(line, quadrilaterals)
             if declared is None:
                 declared, first = score is not None, f"{name}:{position}"
@@ -149,14 +150,14 @@ def parse_result_line(line: str, quadrilaterals: bool = True) -> tuple[np.ndarra
     if quadrilaterals:
         for part in corners:
             if not _INTEGER.fullmatch(part):
-                raise ValueError(f"found {_shortened(part)}, expected an integer of at most 9 digits")
+                raise ValueError(f"found {shortened(part)}, expected an integer of at most 9 digits")
     polygon = np.array([_number(part) for part in corners]).reshape(-1, 2)
     if quadrilaterals and area(polygon) < 0:
         raise ValueError(f"found counter-clockwise corners {polygon.astype(int).ravel().tolist()}, expected clockwise")
     if score is None:
         return polygon, None
     if not 0 <= _number(score) <= 1:
-        raise ValueError(f"found score {_shortened(score)}, expected a number from 0 to 1")
+        raise ValueError(f"found score {shortened(score)}, expected a number from 0 to 1")
     return polygon, _number(score)
 
 
@@ -234,38 +235,14 @@ def _numbered_files(path: str | os.PathLike, pattern: re.Pattern, expected: str)
     yield from zip(numbered, numbered.values(), files.read_texts(numbered.values()), strict=True)
 
 
-def _lines(content: bytes, name: str) -> Iterator[tuple[int, str]]:
-    """Number, from 1, and text of each line that is not blank; UTF-8, with or without byte order mark, any line end."""
-    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
-        try:
-            text = line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{name}:{number}: found byte 0x{line[error.start]:02x}, expected UTF-8") from None
-        if text.strip():
-            yield number, text
-
-
-@contextmanager
-def _place(name: str, line: int) -> Iterator[None]:
-    """Puts file and line in front of what a parser found wrong."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{name}:{line}: {error}") from None
-
-
 def _number(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"found {_shortened(text)}, expected a number")
+        raise ValueError(f"found {shortened(text)}, expected a number")
     return number
-
-
-def _shortened(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:37] + "...")
 
 
 def _decimals(polygon: np.ndarray) -> str:
