@@ -307,8 +307,10 @@ class TextConfig(Section):
 
 @dataclass(frozen=True)
 class DataConfig(Section):
-    """How training pictures are cut and changed."""
+    """Which files are read, and how training pictures are cut and changed."""
 
+    format: Literal["icdar2015", "icdar2017", "ctw1500", "totaltext", "mmocr", "coco"] = "icdar2015"
+    """The layout of the folder after --data; `evaluate` scores by the rules of that benchmark."""
     crop: Whole = 512
     """Side of the square crops that training sees, in pixels; 0: whole pictures."""
     short_sides: tuple[Count, ...] = ()

@@ -145,7 +145,7 @@ COCO = Config(
         mask_head=MaskHeadConfig(aligned=False, targets="soft", paste="padded_resize"),
         initialisation="torchvision",
     ),
-    data=DataConfig(crop=0, short_sides=(800,), flip_probability=0.5, colour_probability=0.0),
+    data=DataConfig(format="coco", crop=0, short_sides=(800,), flip_probability=0.5, colour_probability=0.0),
     training=TrainingConfig(
         steps=190_600, batch_size=16, learning_rate=0.02, warmup_steps=1000, milestones=(16 / 26, 22 / 26),
         checkpoint_every=2000, workers=8,
@@ -181,7 +181,9 @@ COCO_SMALL = Config(
         box_head=BoxHeadConfig(hidden=256, norm="batch", samples=128),
         mask_head=MaskHeadConfig(convolutions=2, channels=64),
     ),
-    data=DataConfig(crop=0, short_sides=(256, 288, 320, 352), flip_probability=0.5, colour_probability=0.5),
+    data=DataConfig(
+        format="coco", crop=0, short_sides=(256, 288, 320, 352), flip_probability=0.5, colour_probability=0.5
+    ),
     training=replace(TEXT_SMALL.training, steps=20_000),
 )
 """A network that a laptop can train from nothing on a few hundred pictures with objects of a few classes."""

@@ -3,6 +3,7 @@
 The server is one of this process, on this machine; nothing here needs a network.
 """
 
+import contextlib
 import errno
 import hashlib
 import http.server
@@ -35,10 +36,8 @@ class Server:
 
             def do_GET(self) -> None:
                 server.asked.append(self.headers.get("Range"))
-                try:
+                with contextlib.suppress(OSError):  # the client may hang up
                     (server.behaviours.pop(0) if server.behaviours else answer)(self)
-                except OSError:  # the client has hung up
-                    pass
                 self.close_connection = True
 
             def log_message(self, *arguments: object) -> None:
@@ -305,7 +304,7 @@ def test_a_redirection_elsewhere_is_not(server, tmp_path, target):
 
 def test_a_redirection_from_https_to_http_is_not_followed():
     request = downloading.urllib.request.Request("https://example.org/a")
-    with pytest.raises(ValueError, match="redirects to 'http://example.org/a', expected https"):
+    with pytest.raises(ValueError, match=r"redirects to 'http://example\.org/a', expected https"):
         downloading.SafeRedirects().redirect_request(request, None, 302, "", {}, "http://example.org/a")
 
 
@@ -321,9 +320,11 @@ def test_a_full_disk_says_so_and_keeps_what_has_arrived(server, tmp_path, monkey
             return super().write(data[:room])
 
     real = open
-    monkeypatch.setattr(
-        downloading, "open", lambda file, *mode, **how: FullDisk(file, "r+") if how else real(file, *mode), raising=False
-    )
+
+    def open_on_a_full_disk(file, *mode, **how):
+        return FullDisk(file, "r+") if how else real(file, *mode)
+
+    monkeypatch.setattr(downloading, "open", open_on_a_full_disk, raising=False)
     message = refused(server, tmp_path, OSError)
     assert message == f"{tmp_path / NAME}: cannot be saved: No space left on device; what has arrived is kept"
     assert (tmp_path / f"{NAME}.part").read_bytes() == CONTENT[:1000]

@@ -6,16 +6,24 @@ import argparse
 import math
 from collections.abc import Callable
 
+from maskrcnn.data.sources import FORMATS
+
 
 def add_data(parser: argparse.ArgumentParser, split: str) -> None:
-    """`--data` and `--split`, whose default is `split`."""
-    parser.add_argument(
-        "--data",
-        required=True,
-        metavar="DIR",
-        help='folder in the layout of ICDAR2015 or COCO, an annotation file of COCO\'s kind, or the word "rendered"',
-    )
+    """`--data`, `--split`, whose default is `split`, and `--format`, which is short for a setting."""
+    parser.add_argument("--data", required=True, metavar="DIR", help='folder of a data set, or the word "rendered"')
     add_split(parser, split)
+    parser.add_argument(
+        "--format",
+        choices=tuple(FORMATS),
+        metavar="FORMAT",
+        help=f"in whose layout the folder is: {', '.join(FORMATS)} (default: what the recipe says, data.format)",
+    )
+
+
+def all_settings(arguments: argparse.Namespace) -> list[str]:
+    """What `--set` and `--format` change, for `Config.override`."""
+    return [*arguments.settings, *([f"data.format={arguments.format}"] if arguments.format else [])]
 
 
 def add_split(parser: argparse.ArgumentParser, default: str) -> None:
@@ -24,8 +32,8 @@ def add_split(parser: argparse.ArgumentParser, default: str) -> None:
         "--split",
         default=default,
         metavar="S",
-        help=f"train, test, a range of ICDAR2015 such as img_1..img_900, a name of COCO such as val2017 "
-        f"(default: {default})",
+        help=f"train, test, validation, a range of training pictures such as img_1..img_900, or a name of COCO such as "
+        f"val2017 (default: {default})",
     )
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from maskrcnn.check_data import check, write_pictures
 from maskrcnn.cli.arguments import add_settings, add_split
-from maskrcnn.data.coco import COCO
-from maskrcnn.data.icdar import ICDAR2015
+from maskrcnn.data.sources import FORMATS
 from maskrcnn.model.parts import region_strides
 from maskrcnn.recipes import RECIPES, recipe
 
@@ -26,17 +25,19 @@ examples:
       --set model.image.long_side=1280
   python -m maskrcnn check coco data/coco --split val2017
 """
-DATA_SETS = {"icdar2015": ICDAR2015, "coco": COCO}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `check`."""
-    layouts = ", ".join(DATA_SETS)
-    parser.add_argument("dataset", metavar="DATASET", choices=DATA_SETS, help=f"in whose layout: {layouts}")
+    parser.add_argument(
+        "dataset", metavar="DATASET", choices=tuple(FORMATS), help=f"in whose layout: {', '.join(FORMATS)}"
+    )
     parser.add_argument("directory", metavar="DIR", help="the folder of the data set")
     add_split(parser, default="train")
     parser.add_argument(
-        "--recipe", help=f"whose anchors, one of: {', '.join(RECIPES)} (default: that of the data set's name)"
+        "--recipe",
+        metavar="RECIPE",
+        help=f"whose anchors, one of: {', '.join(RECIPES)} (default: that of the data set's name, or icdar2015)",
     )
     parser.add_argument(
         "--out", default="runs/check", metavar="DIR", help="where the pictures go (default: runs/check)"
@@ -46,9 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints counts, sizes, problems and anchor coverage; draws samples with their boxes."""
-    model = recipe(arguments.recipe or arguments.dataset).override(arguments.settings).model
+    default = arguments.dataset if arguments.dataset in RECIPES else "icdar2015"
+    model = recipe(arguments.recipe or default).override(arguments.settings).model
     with warnings.catch_warnings(action="ignore"):  # what is skipped is listed below
-        samples = DATA_SETS[arguments.dataset](arguments.directory, arguments.split)
+        samples = FORMATS[arguments.dataset](arguments.directory, arguments.split)
     found = check(samples, model.anchors, model.image, region_strides(model))
     print(found.text())
     for path in write_pictures(samples, found, Path(arguments.out)):

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from maskrcnn.cli.arguments import add_data, add_settings
+from maskrcnn.cli.arguments import add_data, add_settings, all_settings
 from maskrcnn.data.coco import COCO
 from maskrcnn.data.loader import Samples
 from maskrcnn.data.sources import open_data
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints the scores of a data set: of texts, recall, precision and hmean; of objects, average precision."""
-    detector = load(arguments.weights, available_device(), arguments.settings)
+    detector = load(arguments.weights, available_device(), all_settings(arguments))
     samples = open_data(arguments.data, arguments.split, detector.config)
     # Before the work, not after it: a folder may be impossible to make.
     out = Path(arguments.out)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from maskrcnn.cli.arguments import add_data, add_settings, duration
+from maskrcnn.cli.arguments import add_data, add_settings, all_settings, duration
 from maskrcnn.data.sources import open_data, training_stream
 from maskrcnn.detector import available_device, find_weights
 from maskrcnn.model.mask_rcnn import MaskRCNN
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Trains, and leaves weights and curves in the output folder, up to date at every checkpoint."""
-    config = recipe(arguments.recipe).override(arguments.settings)
+    config = recipe(arguments.recipe).override(all_settings(arguments))
     samples = open_data(arguments.data, arguments.split, config, for_training=True)
     config = config.for_classes(samples.class_names)
     if config.model.keypoint_head.enabled:

@@ -60,12 +60,6 @@ def find_annotations(root: str | os.PathLike, split: str, keypoints: bool = Fals
     raise ValueError(f"{root}: found {names}; expected {expected}")
 
 
-def looks_like_coco(root: str | os.PathLike) -> bool:
-    """Whether there is an annotation file where `find_annotations` would look for one."""
-    root = Path(root)
-    return root.suffix == ".json" if not root.is_dir() else bool(_annotation_files(root))
-
-
 def find_pictures(annotations: Path, root: str | os.PathLike, file_names: Sequence[str]) -> Path:
     """The folder that the file names in an annotation file begin from: of the usual ones, that with most of them.
 

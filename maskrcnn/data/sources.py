@@ -8,11 +8,24 @@ from dataclasses import replace
 from maskrcnn.config import Config
 from maskrcnn.data.augmentation import Augmentation
 from maskrcnn.data.coco import COCO
-from maskrcnn.data.coco_files import looks_like_coco
+from maskrcnn.data.ctw1500 import CTW1500
 from maskrcnn.data.icdar import ICDAR2015
+from maskrcnn.data.icdar2017 import ICDAR2017
 from maskrcnn.data.loader import DataSet, Samples, TrainingBatches, training_loader
+from maskrcnn.data.mmocr import MMOCR
 from maskrcnn.data.rendered_text import SCENE, RenderedText
+from maskrcnn.data.total_text import TotalText
 from maskrcnn.structures import Batch
+
+FORMATS = {
+    "icdar2015": ICDAR2015,
+    "icdar2017": ICDAR2017,
+    "ctw1500": CTW1500,
+    "totaltext": TotalText,
+    "mmocr": MMOCR,
+    "coco": COCO,
+}
+"""The readers, by the names that `check` and `data.format` know. Each is called with a folder and a split."""
 
 RENDERED = "rendered"
 RENDERED_COUNTS = {"train": 1_000_000, "test": 200}
@@ -20,22 +33,22 @@ RENDERED_COUNTS = {"train": 1_000_000, "test": 200}
 
 
 def open_data(location: str, split: str, config: Config, *, for_training: bool = False) -> DataSet:
-    """The data set at `location`: a folder in the layout of ICDAR2015 or COCO, or the word "rendered".
+    """The data set at `location`: a folder in the layout that `config.data.format` names, or the word "rendered".
 
-    split: "train" or "test"; of ICDAR2015 also a range of the training pictures (`img_1..img_900`); of COCO any name
-    (`val2017`).
+    split: "train", "test" and, of some sets, "validation"; or, for files only, a range of the training pictures
+    (`img_1..img_900`); of COCO any name (`val2017`).
     for_training: without pictures that teach nothing, where the recipe of a data set leaves them out (COCO).
     Rendered text resembles scenes, has the size of the recipe's crops, and differs for each split and
     `config.training.seed`. COCO's keypoints are read if the configuration has a head for them. Raises ValueError if
     there is no such data or split.
     """
-    keypoints = config.model.keypoint_head.enabled
-    if location != RENDERED and looks_like_coco(location):
+    keypoints, layout = config.model.keypoint_head.enabled, "rendered" if location == RENDERED else config.data.format
+    if layout == "coco":
         return COCO(location, split, keypoints=keypoints, for_training=for_training)
     if keypoints:
-        raise ValueError(f"--data {location}: found text, which has no keypoints, expected a folder in COCO's layout")
-    if location != RENDERED:
-        return ICDAR2015(location, split)
+        raise ValueError(f"--data {location}: {layout} is text, which has no keypoints; expected the format coco")
+    if layout != "rendered":
+        return FORMATS[layout](location, split)
     if split not in RENDERED_COUNTS:
         raise ValueError(f"--split {split}: rendered text has the splits train and test")
     crop = config.data.crop
