@@ -1,54 +1,45 @@
-"""Writes a data set in the official files of ICDAR2015, as `icdar.py` reads them."""
+"""Writes data sets in the official files of ICDAR2015 and ICDAR2017-MLT, as `icdar.py` and `icdar2017.py` read them."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from maskrcnn.data.annotation_files import DONT_CARE
+from maskrcnn.data.data_set_writer import numbers, save_picture, whole_words, write_whole
 from maskrcnn.data.icdar import FOLDERS
+from maskrcnn.data.icdar2017 import LAYOUTS
 from maskrcnn.data.loader import Samples
-from maskrcnn.data.polygons import area, is_simple
 from maskrcnn.structures import Sample
 
-JPEG_QUALITY = 92
-"""Of the official pictures, about."""
-
-STAGING = ".unfinished"
-"""Where both splits are written before they are moved into place."""
+MIXED_KINDS = ("jpg", "gif", "png", "jpg", "JPG", "jpg", "jpg", "jpg")
+"""Endings of the pictures of ICDAR2017-MLT, in turn."""
 
 
 def annotation_lines(sample: Sample) -> str:
-    """The annotation file of a sample: `x1,y1,...,x4,y4,transcription` and CR LF for each object.
+    """ICDAR2015's annotation file of a sample: `x1,y1,...,x4,y4,transcription` and CR LF for each object.
 
     Corners are rounded to integers, and must run clockwise as the format demands; ignored objects get `###`.
     Raises ValueError for what the format cannot express: an object that is no quadrilateral or, once rounded, not a
     clockwise one with an area; a missing transcription, one of more than one line, or `###` for an object that is
     not ignored.
     """
+    words = whole_words(sample, _quadrilateral)
+    return "".join(f"{numbers(word.corners)},{_quoted(word.transcription)}\r\n" for word in words)
+
+
+def icdar2017_lines(sample: Sample) -> str:
+    """ICDAR2017-MLT's annotation file: as `annotation_lines`, with a script before each transcription.
+
+    That is Latin for anything with a letter or a digit, Symbols for other text, None for don't-care; other scripts are
+    not told apart. Raises ValueError like `annotation_lines`.
+    """
     lines = []
-    transcriptions = sample.transcriptions or (None,) * len(sample.polygons)
-    for number, (polygon, ignore, text) in enumerate(
-        zip(sample.polygons, sample.ignore, transcriptions, strict=True), start=1
-    ):
-        where = f"{sample.name}: object {number}"
-        if len(polygon) != 4:
-            raise ValueError(f"{where}: found {len(polygon)} corners, expected 4: ICDAR2015 has quadrilaterals only")
-        corners = np.rint(polygon).astype(int)
-        if not is_simple(corners) or area(corners) < 0:
-            raise ValueError(f"{where}: found corners {corners.tolist()}, expected a clockwise quadrilateral")
-        if ignore:
-            text = DONT_CARE
-        elif text is None or "\r" in text or "\n" in text or text == DONT_CARE:
-            raise ValueError(f"{where}: found transcription {text!r}, expected one line of text, not {DONT_CARE}")
-        elif text.strip()[:1] == text.strip()[-1:] == '"':  # readers take such quotes off, so there must be two pairs
-            text = '"' + text.replace("\\", r"\\").replace('"', r"\"") + '"'
-        lines.append(",".join(map(str, corners.ravel().tolist())) + f",{text}\r\n")
+    for word in whole_words(sample, _quadrilateral):
+        legible = "Latin" if any(map(str.isalnum, word.transcription)) else "Symbols"
+        script = "None" if word.ignore else legible
+        lines.append(f"{numbers(word.corners)},{script},{_quoted(word.transcription)}\r\n")
     return "".join(lines)
 
 
@@ -56,48 +47,59 @@ def write_icdar2015(train: Samples, test: Samples, directory: str | os.PathLike)
     """Writes both splits below `directory`, which must be empty or not exist yet; pictures are numbered from 1.
 
     As in the official files, lines end with CR LF and only the training annotations start with a byte order mark.
-    Everything is written aside, into the folder `.unfinished`, and moved into place at the end. What fails or is
-    interrupted removes what it made, and nothing else: another run may be writing to the same directory.
-    Raises FileExistsError for a directory with something in it, another OSError if it cannot be written, and
-    ValueError for a sample that the format cannot express (see `annotation_lines`).
+    Raises what `write_whole` raises, and ValueError for a sample that the format cannot express.
     """
-    directory = Path(directory)
-    existed = directory.exists()
-    staging = directory / STAGING
-    if directory.is_dir() and any(directory.iterdir()) and not staging.exists():
-        raise FileExistsError(f"{directory}: found a directory with something in it, expected an empty one or none")
-    try:
-        staging.mkdir(parents=True)
-    except FileExistsError as error:
-        raise FileExistsError(
-            f"{staging}: found an unfinished data set; if no other run is writing it, remove that folder"
-        ) from error
-    except OSError as error:
-        raise type(error)(f"{directory}: cannot be written: {error.strerror or error}") from error
-    moved: list[Path] = []
-    try:
+
+    def write(folder: Path) -> None:
         for split, samples in (("train", train), ("test", test)):
-            _write_split(samples, *(staging / name for name in FOLDERS[split]), byte_order_mark=split == "train")
-        for folder in sorted(staging.iterdir()):
-            folder.rename(directory / folder.name)
-            moved.append(directory / folder.name)
-        staging.rmdir()
-    except BaseException as error:  # Ctrl-C, too
-        for made in (staging, *moved):
-            shutil.rmtree(made, ignore_errors=True)
-        if not existed:
-            with contextlib.suppress(OSError):  # not empty: somebody else has put something there
-                directory.rmdir()
-        if isinstance(error, OSError):
-            raise type(error)(f"{directory}: cannot be written: {error.strerror or error}") from error
-        raise
+            pictures, annotations = (folder / name for name in FOLDERS[split])
+            pictures.mkdir()
+            annotations.mkdir()
+            encoding = "utf-8-sig" if split == "train" else "utf-8"
+            for number, sample in enumerate(_each(samples), start=1):
+                lines = annotation_lines(sample).encode(encoding)
+                (annotations / f"gt_img_{number}.txt").write_bytes(lines)
+                save_picture(sample.image, pictures / f"img_{number}.jpg")
+
+    write_whole(directory, write)
 
 
-def _write_split(samples: Samples, pictures: Path, annotations: Path, byte_order_mark: bool) -> None:
-    pictures.mkdir()
-    annotations.mkdir()
-    for index in range(len(samples)):
-        sample = samples[index]
-        lines = annotation_lines(sample).encode("utf-8-sig" if byte_order_mark else "utf-8")
-        (annotations / f"gt_img_{index + 1}.txt").write_bytes(lines)
-        Image.fromarray(sample.image).save(pictures / f"img_{index + 1}.jpg", quality=JPEG_QUALITY)
+def write_icdar2017(train: Samples, validation: Samples, directory: str | os.PathLike) -> None:
+    """Writes both splits below `directory`, which must be empty or not exist yet; pictures are numbered from 1.
+
+    The training pictures are spread over the eight official folders, as far as there are enough of them, and some are
+    PNG or GIF. No file starts with a byte order mark.
+    Raises what `write_whole` raises, and ValueError for a sample that the format cannot express.
+    """
+
+    def write(folder: Path) -> None:
+        for split, samples in (("train", train), ("validation", validation)):
+            layout = LAYOUTS[split][0]
+            (folder / layout.annotations).mkdir()
+            for index, sample in enumerate(_each(samples)):
+                lines = icdar2017_lines(sample).encode()
+                (folder / layout.annotations / f"gt_img_{index + 1}.txt").write_bytes(lines)
+                part = layout.pictures[index * len(layout.pictures) // len(samples)]
+                (folder / part).mkdir(exist_ok=True)
+                kind = MIXED_KINDS[index % len(MIXED_KINDS)]
+                save_picture(sample.image, folder / part / f"img_{index + 1}.{kind}")
+
+    write_whole(directory, write)
+
+
+def _each(samples: Samples):
+    # Not every data set ends by itself when it is iterated over.
+    return (samples[index] for index in range(len(samples)))
+
+
+def _quadrilateral(polygon: np.ndarray) -> np.ndarray:
+    if len(polygon) != 4:
+        raise ValueError(f"found {len(polygon)} corners, expected 4: this format has quadrilaterals only")
+    return polygon
+
+
+def _quoted(text: str) -> str:
+    """Readers take quotes around a transcription off, so text with such quotes needs two pairs."""
+    if text.strip()[:1] == text.strip()[-1:] == '"':
+        return '"' + text.replace("\\", r"\\").replace('"', r"\"") + '"'
+    return text
