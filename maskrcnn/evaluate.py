@@ -16,6 +16,7 @@ from maskrcnn.evaluation.text_scores import (
     best_of,
     match_image,
     score_at_thresholds,
+    without_ignoring,
 )
 
 LOWEST_SCORE = 0.05
@@ -28,6 +29,8 @@ class Evaluation:
 
     images: tuple[ImageTexts, ...]
     """Ground truths and detections of each picture, in the order of the data set."""
+    sweep_ignores: bool = True
+    """Whether the sweep ignores don't-care regions (see `maskrcnn.evaluation.protocols`)."""
 
     def at(self, threshold: float) -> TextScores:
         """The official score of the detections with a score of at least `threshold`."""
@@ -43,7 +46,7 @@ class Evaluation:
 
     def sweep(self) -> tuple[TextScores, ...]:
         """MMOCR's seven thresholds by MMOCR's rules; the number that papers quote is the best of them."""
-        return score_at_thresholds(self.images)
+        return score_at_thresholds(self.images if self.sweep_ignores else map(without_ignoring, self.images))
 
     def ranked(self, threshold: float) -> list[int]:
         """Numbers of the pictures, those with the worst hmean first, among pictures with something to find."""
@@ -70,7 +73,10 @@ def above(image: ImageTexts, threshold: float) -> list[np.ndarray]:
 
 
 def evaluate_texts(
-    detector: Detector, samples: Samples, progress: Callable[[int, int], None] = lambda done, total: None
+    detector: Detector,
+    samples: Samples,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    sweep_ignores: bool = True,
 ) -> Evaluation:
     """Runs the detector over every picture of a data set; `progress` is told how many are done, and of how many."""
     images = []
@@ -83,4 +89,4 @@ def evaluate_texts(
         scores = np.array([text.score for text in found.texts])
         images.append(ImageTexts(sample.name, sample.polygons, sample.ignore, polygons, scores))
         progress(index + 1, len(samples))
-    return Evaluation(tuple(images))
+    return Evaluation(tuple(images), sweep_ignores)

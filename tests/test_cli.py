@@ -23,7 +23,8 @@ from maskrcnn.cli import COMMANDS, command_module, main
 from maskrcnn.data.icdar import ICDAR2015
 from maskrcnn.detector import load
 from maskrcnn.evaluate import evaluate_texts
-from maskrcnn.evaluation.result_files import read_results, write_submission
+from maskrcnn.evaluation.result_files import read_results
+from maskrcnn.evaluation.submission_files import write_submission
 from maskrcnn.structures import Sample
 from maskrcnn.training.checkpoint import load_weights
 from maskrcnn.training.loop import NonFiniteLoss

@@ -106,15 +106,15 @@ def test_sigmas_of_another_skeleton(capsys, files):
 @pytest.mark.parametrize(
     "protocol, options, said",
     [
-        ("coco-bbox", ["--threshold", "0.5"], "--threshold is not for coco-bbox"),
-        ("coco-segm", ["--sweep"], "--sweep is not for coco-segm"),
-        ("coco-bbox", ["--sigmas", "0.1"], "--sigmas is not for coco-bbox"),
-        ("icdar2015", ["--out", "x"], "--out is not for icdar2015"),
-        ("icdar2015", ["--sigmas", "1"], "--sigmas is not for icdar2015"),
+        ("coco-bbox", ["--threshold", "0.5"], "--threshold: found coco-bbox, expected icdar2015"),
+        ("coco-segm", ["--sweep"], "--sweep: found coco-segm, expected icdar2015"),
+        ("coco-bbox", ["--sigmas", "0.1"], "--sigmas: found coco-bbox, expected coco-keypoints"),
+        ("icdar2015", ["--out", "x"], "--out: found icdar2015, expected coco-bbox"),
+        ("icdar2015", ["--sigmas", "1"], "--sigmas: found icdar2015, expected coco-keypoints"),
     ],
 )
 def test_options_of_another_protocol(capsys, files, protocol, options, said):
-    assert mistake(capsys, "score", protocol, *files(), *options) == said
+    assert mistake(capsys, "score", protocol, *files(), *options).startswith(said)
 
 
 def test_a_mistake_in_one_result_and_nothing_is_scored(capsys, files):

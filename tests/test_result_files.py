@@ -13,8 +13,8 @@ from maskrcnn.evaluation.result_files import (
     read_ground_truths,
     read_image_texts,
     read_results,
-    write_submission,
 )
+from maskrcnn.evaluation.submission_files import write_submission
 from maskrcnn.evaluation.text_scores import score_texts
 
 SQUARE = [[0, 0], [10, 0], [10, 10], [0, 10]]
@@ -164,8 +164,8 @@ def test_results_without_any_detection_can_be_scored_at_a_threshold(tmp_path):
         ("res_img_3.txt", b"0,0,10,0,10,10,0,10\n\xff\n", r"res_img_3.txt:2: found byte 0xff, expected UTF-8"),
         ("res_img_3.txt", SQUARE_LINE + ",0.5\n" + SQUARE_LINE, r"res_img_3.txt:2: found no score, expected one as in"),
         ("res_img_3.txt", SQUARE_LINE + "\n" + SQUARE_LINE + ",0.5", r"res_img_3.txt:2: found a score, expected none"),
-        ("img_3.txt", SQUARE_LINE, r"results: found img_3.txt, expected only files named res_img_<number>.txt"),
-        ("overlay.png", "", r"results: found overlay.png, expected only files"),
+        ("notes.txt", SQUARE_LINE, r"results: found notes.txt, expected only .txt files named by their pictures' num"),
+        ("img_3.png", "", r"results: found img_3.png, expected only .txt files"),
     ],
 )
 def test_bad_results_are_named_with_file_and_line(tmp_path, name, text, message):
@@ -264,7 +264,7 @@ def test_a_submission_is_what_the_validator_wants(tmp_path):
     counter_clockwise = np.array([[0.4, 0.4], [0, 10.6], [20.5, 10.2], [20, 0]])
     results = {"img_12.jpg": [(counter_clockwise, 0.5), (np.array(SQUARE) + 100.0, 0.75)], 3: []}
     written = write_submission(tmp_path / "submission.zip", results)
-    assert (written.files, written.quadrilaterals, written.dropped) == (2, 2, ())
+    assert (written.files, written.texts, written.dropped) == (2, 2, ())
     with zipfile.ZipFile(tmp_path / "submission.zip") as archive:
         assert archive.namelist() == ["res_img_12.txt", "res_img_3.txt"]
         # Best first, clockwise, rounded (half to even).
@@ -297,7 +297,7 @@ def test_what_rounding_leaves_without_area_is_dropped_and_said(tmp_path):
     written = write_submission(
         tmp_path / "submission.zip", {1: [(thin, 0.9), (np.array(SQUARE), 0.8), (inside_out, 0.7)]}
     )
-    assert written.quadrilaterals == 1 and len(written.dropped) == 2
+    assert written.texts == 1 and len(written.dropped) == 2
     assert written.dropped[0].startswith("res_img_1.txt: found [0.0, 0.1, 10.0, 0.1")
     assert len(read_results(tmp_path / "submission.zip")[1].polygons) == 1
 

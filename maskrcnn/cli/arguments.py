@@ -10,14 +10,16 @@ from maskrcnn.data.sources import FORMATS
 
 
 def add_data(parser: argparse.ArgumentParser, split: str) -> None:
-    """`--data`, `--split`, whose default is `split`, and `--format`, which is short for a setting."""
+    """`--data`, `--split`, whose default is `split`, and `--format`."""
     parser.add_argument("--data", required=True, metavar="DIR", help='folder of a data set, or the word "rendered"')
     add_split(parser, split)
+    add_format(parser, f"in whose layout the folder is: {', '.join(FORMATS)}")
+
+
+def add_format(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """`--format`, which is short for a setting (see `all_settings`)."""
     parser.add_argument(
-        "--format",
-        choices=tuple(FORMATS),
-        metavar="FORMAT",
-        help=f"in whose layout the folder is: {', '.join(FORMATS)} (default: what the recipe says, data.format)",
+        "--format", choices=tuple(FORMATS), metavar="FORMAT", help=f"{meaning} (default: data.format of the recipe)"
     )
 
 

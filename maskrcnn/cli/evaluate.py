@@ -10,7 +10,7 @@ from pathlib import Path
 from maskrcnn.cli.arguments import add_data, add_settings, all_settings
 from maskrcnn.data.coco import COCO
 from maskrcnn.data.loader import Samples
-from maskrcnn.data.sources import open_data
+from maskrcnn.data.sources import RENDERED, open_data
 from maskrcnn.detector import Detector, available_device, load
 from maskrcnn.evaluate import Evaluation, above, evaluate_texts
 from maskrcnn.evaluate_objects import (
@@ -21,6 +21,7 @@ from maskrcnn.evaluate_objects import (
     score_results,
     write_results,
 )
+from maskrcnn.evaluation.protocols import PROTOCOLS
 from maskrcnn.evaluation.text_scores import TextScores, best_of, match_image
 from maskrcnn.files import write_json
 from maskrcnn.objects import WORTH_SHOWING, FoundObject
@@ -28,8 +29,8 @@ from maskrcnn.visualize import contact_sheet, draw_matches, draw_objects, draw_s
 
 HELP = "score a detector on a data set, and draw its best and worst pictures"
 DETAILS = """
-Of a text detector, prints MMOCR's sweep (the best of its thresholds is what papers quote) and the official score at
-the threshold of the weights. What is left in the folder:
+Of a text detector, prints MMOCR's sweep (the best of its thresholds is what papers quote; on CTW1500 it ignores
+nothing) and the official score at the threshold of the weights. What is left in the folder:
   worst.png, best.png  pictures with what was found, missed and false
   thresholds.png       recall and precision at each score threshold
 
@@ -68,13 +69,17 @@ def run(arguments: argparse.Namespace) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     json_file = Path(arguments.json) if arguments.json else None
     if detector.config.finds_text:
-        _evaluate_texts(detector, samples, out, json_file)
+        protocol = PROTOCOLS.get(detector.config.data.format)
+        sweep_ignores = protocol is None or protocol.sweep_ignores or arguments.data == RENDERED
+        _evaluate_texts(detector, samples, sweep_ignores, out, json_file)
     else:
         _evaluate_objects(detector, samples, out, json_file)
 
 
-def _evaluate_texts(detector: Detector, samples: Samples, out: Path, json_file: Path | None) -> None:
-    evaluation = evaluate_texts(detector, samples, show_progress)
+def _evaluate_texts(
+    detector: Detector, samples: Samples, sweep_ignores: bool, out: Path, json_file: Path | None
+) -> None:
+    evaluation = evaluate_texts(detector, samples, show_progress, sweep_ignores)
 
     sweep = evaluation.sweep()
     best = best_of(sweep)

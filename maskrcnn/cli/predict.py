@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from maskrcnn.cli.arguments import add_settings, fraction
+from maskrcnn.cli.arguments import add_format, add_settings, all_settings, fraction
 from maskrcnn.data.images import read_image
 from maskrcnn.data.numbered_pictures import picture_number
 from maskrcnn.detector import available_device, load
-from maskrcnn.evaluation.result_files import write_submission
+from maskrcnn.evaluation.protocols import PROTOCOLS
+from maskrcnn.evaluation.submission_files import write_submission
 from maskrcnn.files import write_json
 from maskrcnn.objects import FoundObject
 from maskrcnn.ops import run_length
@@ -27,7 +28,7 @@ What is left in the folder:
                   from a detector of objects {"image": ..., "objects": [{"class": ..., "score": ...,
                   "box": [x1, y1, x2, y2], "mask": {"size": [height, width], "counts": ...}}, ...]}, the mask as a
                   run-length code of COCO; a detector of keypoints adds "keypoints": [[x, y, score], ...]
-  submission.zip  with --submission: what the Robust Reading Competition takes for ICDAR2015, task 4.1
+  submission.zip  with --submission: what the benchmark takes that the weights were trained for, or --format says
 
 A picture that cannot be read is reported after the others are done, and the exit code is 2.
 
@@ -43,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="picture files")
     parser.add_argument("--out", required=True, metavar="DIR", help="where the drawn pictures and results go")
     parser.add_argument("--json", action="store_true", help="print the JSON, one line a picture, instead of a summary")
-    parser.add_argument("--submission", action="store_true", help="also write submission.zip; quadrilaterals only")
+    parser.add_argument("--submission", action="store_true", help="also write submission.zip")
+    add_format(parser, f"of which benchmark submission.zip is: {', '.join(PROTOCOLS)}")
     parser.add_argument(
         "--scores",
         action="store_true",
@@ -66,10 +68,15 @@ def run(arguments: argparse.Namespace) -> None:
     """
     paths, out = [Path(image) for image in arguments.images], Path(arguments.out)
     _check_names(paths, out, arguments.submission)
-    shape = ["text.shape=quadrilateral"] if arguments.submission else []
-    detector = load(arguments.weights, available_device(), [*arguments.settings, *shape])
-    if arguments.submission and not detector.config.finds_text:
-        raise ValueError(f"--submission: {arguments.weights} finds objects, expected weights that find text")
+    detector = load(arguments.weights, available_device(), all_settings(arguments))
+    protocol = PROTOCOLS.get(detector.config.data.format)
+    if arguments.submission:
+        if not detector.config.finds_text:
+            raise ValueError(f"--submission: {arguments.weights} finds objects, expected weights that find text")
+        if protocol is None:
+            raise ValueError(f"--submission: {detector.config.data.format} is no benchmark; --format names one")
+        if protocol.quadrilaterals:
+            detector.config = detector.config.override(["text.shape=quadrilateral"])
 
     out.mkdir(parents=True, exist_ok=True)
     results, unreadable = {}, []
@@ -98,11 +105,11 @@ def run(arguments: argparse.Namespace) -> None:
         lost = "; submission.zip was not written" if arguments.submission else ""
         raise ValueError(f"{len(unreadable)} of {len(paths)} pictures cannot be read: {'; '.join(unreadable)}{lost}")
     if arguments.submission:
-        written = write_submission(out / "submission.zip", results, scores=arguments.scores)
+        written = write_submission(out / "submission.zip", results, arguments.scores, protocol)
         stream = sys.stderr if arguments.json else sys.stdout  # standard output is a line a picture then
         for message in written.dropped:
             print(message, file=stream)
-        print(f"{out / 'submission.zip'}: {written.quadrilaterals} texts in {written.files} files", file=stream)
+        print(f"{out / 'submission.zip'}: {written.texts} texts in {written.files} files", file=stream)
 
 
 def _text_record(found: TextShape) -> dict[str, Any]:

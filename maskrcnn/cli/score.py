@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from maskrcnn.cli.arguments import fraction
+from maskrcnn.cli.benchmark_scores import score_benchmark
 from maskrcnn.cli.coco_scores import COCO_PROTOCOLS, score_coco
-from maskrcnn.cli.evaluate import in_words, score_table
-from maskrcnn.evaluation.result_files import read_image_texts
-from maskrcnn.evaluation.text_scores import best_of, score_at_thresholds, score_texts
+from maskrcnn.data.icdar2017 import SCRIPTS
+from maskrcnn.evaluation.protocols import PROTOCOLS
 
 HELP = "score result files against ground truth"
 DETAILS = """
-icdar2015: by default the official rules of the Robust Reading Competition: every result counts, whatever its score. A
-line of results is x1,y1,x2,y2,x3,y3,x4,y4, clockwise integers; for --threshold and --sweep it ends with ,score. A
-picture without a result file has all of its words missed; a result file without ground truth is an error.
+icdar2015, icdar2017, ctw1500, totaltext: by default the official rules of the Robust Reading Competition, for all four:
+every result counts, whatever its score, and don't-care regions are ignored. Files are paired by the number of the
+picture in their names. A line of results is x1,y1,x2,y2,... : for icdar2015 and icdar2017 clockwise integers of four
+corners, for ctw1500 and totaltext any polygon; for --threshold and --sweep it ends with ,score. A picture without a
+result file has all of its words missed; a result file without ground truth is an error. --sweep reports MMOCR's number;
+on ctw1500, MMOCR ignores nothing. --pascal are the rules of CTW1500's own script. For icdar2017, results with scores
+also have an average precision.
 --json prints {"recall", "precision", "hmean", "threshold", "matched", "ground_truths", "detections"}.
 
 coco-bbox, coco-segm, coco-keypoints: COCO's average precision and recall, the numbers of pycocotools. GT is a file of
@@ -31,21 +34,34 @@ What --out leaves in the folder:
 examples:
   python -m maskrcnn score icdar2015 Challenge4_Test_Task1_GT.zip submission.zip
   python -m maskrcnn score icdar2015 Challenge4_Test_Task1_GT.zip results_with_scores.zip --sweep --json
+  python -m maskrcnn score icdar2017 ch8_validation_localization_transcription_gt_v2.zip results.zip --script Korean
+  python -m maskrcnn score ctw1500 gt_ctw1500.zip results.zip
   python -m maskrcnn score coco-segm instances_val2017.json results.json --out runs/score
 """
+OPTIONS = {
+    "threshold": tuple(PROTOCOLS),
+    "sweep": tuple(PROTOCOLS),
+    "pascal": ("ctw1500",),
+    "script": ("icdar2017",),
+    "sigmas": ("coco-keypoints",),
+    "out": COCO_PROTOCOLS,
+}
+"""The protocols that each option is for."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `score`."""
-    protocols = ("icdar2015", *COCO_PROTOCOLS)
+    protocols = (*PROTOCOLS, *COCO_PROTOCOLS)
     parser.add_argument(
         "protocol", metavar="PROTOCOL", choices=protocols, help=f"whose rules and files: {', '.join(protocols)}"
     )
-    parser.add_argument("ground_truth", metavar="GT", help="folder or zip of gt_img_N.txt; of COCO a JSON file")
-    parser.add_argument("results", metavar="PRED", help="folder or zip of res_img_N.txt; of COCO a JSON file")
+    parser.add_argument("ground_truth", metavar="GT", help="folder or zip of text files; of COCO a JSON file")
+    parser.add_argument("results", metavar="PRED", help="the same for the results")
     choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--threshold", type=fraction, metavar="T", help="icdar2015: the lowest score that counts")
-    choice.add_argument("--sweep", action="store_true", help="icdar2015: MMOCR's rules, the best threshold")
+    choice.add_argument("--threshold", type=fraction, metavar="T", help="text: only results with at least this score")
+    choice.add_argument("--sweep", action="store_true", help="text: MMOCR's rules, the best of thresholds 0.3 to 0.9")
+    choice.add_argument("--pascal", action="store_true", help="ctw1500: the rules of CTW1500's own script")
+    parser.add_argument("--script", choices=SCRIPTS, metavar="S", help="icdar2017: other scripts are don't-care")
     parser.add_argument(
         "--sigmas", nargs="+", type=float, metavar="S", help="coco-keypoints: of each keypoint (default: COCO's 17)"
     )
@@ -58,23 +74,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     Raises ValueError for what is wrong with the files, and for options of another protocol.
     """
-    is_coco = arguments.protocol in COCO_PROTOCOLS
-    foreign = {"--threshold": arguments.threshold is not None, "--sweep": arguments.sweep} if is_coco else {
-        "--out": arguments.out is not None
-    }  # fmt: skip
-    foreign["--sigmas"] = arguments.sigmas is not None and arguments.protocol != "coco-keypoints"
-    for option, given in foreign.items():
-        if given:
-            raise ValueError(f"{option} is not for {arguments.protocol}")
-    if is_coco:
-        score_coco(arguments)
-        return
-    images = read_image_texts(arguments.ground_truth, arguments.results)
-    if arguments.sweep:
-        sweep = score_at_thresholds(images)
-        best = best_of(sweep)
-        if not arguments.json:
-            print(score_table(sweep, best))
-    else:
-        best = score_texts(images, "official", arguments.threshold)
-    print(json.dumps(best.as_dict()) if arguments.json else in_words(best))
+    for option, protocols in OPTIONS.items():
+        given = getattr(arguments, option) not in (None, False)
+        if given and arguments.protocol not in protocols:
+            raise ValueError(f"--{option}: found {arguments.protocol}, expected {' or '.join(protocols)}")
+    (score_coco if arguments.protocol in COCO_PROTOCOLS else score_benchmark)(arguments)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -229,9 +229,22 @@ def score_at_thresholds(
             row += _match(overlaps, keep).counts
     recall_of_nothing = 1.0 if rules == "sweep" else 0.0
     return tuple(
-        TextScores(*_ratios(*row, recall_of_nothing=recall_of_nothing), threshold, *row)
+        scores_of_counts(*row, threshold, recall_of_nothing)
         for row, threshold in zip(counts.tolist(), thresholds, strict=True)
     )
+
+
+def scores_of_counts(
+    matched: int, ground_truths: int, detections: int, threshold: float | None = None, recall_of_nothing: float = 0.0
+) -> TextScores:
+    """The scores that follow from counts; `recall_of_nothing` is the recall where there is nothing to find."""
+    ratios = _ratios(matched, ground_truths, detections, recall_of_nothing)
+    return TextScores(*ratios, threshold, matched, ground_truths, detections)
+
+
+def without_ignoring(image: ImageTexts) -> ImageTexts:
+    """The same picture with every don't-care region as text that is to be found."""
+    return replace(image, ignore=np.zeros(len(image.ground_truths), dtype=bool))
 
 
 @dataclass(frozen=True)
