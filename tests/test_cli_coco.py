@@ -100,7 +100,7 @@ def test_weights_of_other_classes_are_refused(capsys, root, weights, tmp_path):
 
 def test_weights_of_objects_are_not_for_text_and_weights_of_text_not_for_objects(capsys, root, weights, tmp_path):
     texts = write_icdar2015(tmp_path / "texts")
-    said = mistake(capsys, "evaluate", weights, "--data", texts, "--out", tmp_path)
+    said = mistake(capsys, "evaluate", weights, "--data", texts, "--out", tmp_path, "--format", "icdar2015")
     assert said == "--data: these weights find objects, expected a data set in the layout of COCO"
     said = mistake(capsys, "predict", weights, root / "val2017" / "b.png", "--out", tmp_path / "o", "--submission")
     assert "no number" in said  # the name of the picture; with one:
@@ -109,7 +109,7 @@ def test_weights_of_objects_are_not_for_text_and_weights_of_text_not_for_objects
     said = mistake(capsys, "predict", weights, numbered, "--out", tmp_path / "o", "--submission")
     assert said == f"--submission: {weights} finds objects, expected weights that find text"
     of_text = save_small_weights(tmp_path / "text.safetensors")
-    said = mistake(capsys, "evaluate", of_text, "--data", root, "--out", tmp_path)
+    said = mistake(capsys, "evaluate", of_text, "--data", root, "--out", tmp_path, "--format", "coco")
     assert said == "b.png: found a text of several polygons, expected one each"
 
 

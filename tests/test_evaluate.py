@@ -8,7 +8,8 @@ from small_text import picture, small_config, small_model
 
 from maskrcnn.detector import Detector, Found
 from maskrcnn.evaluate import LOWEST_SCORE, Evaluation, above, evaluate_texts
-from maskrcnn.evaluation.result_files import read_image_texts, write_submission
+from maskrcnn.evaluation.result_files import read_image_texts
+from maskrcnn.evaluation.submission_files import write_submission
 from maskrcnn.evaluation.text_scores import FINE_THRESHOLDS, ImageTexts, score_at_thresholds, score_texts
 from maskrcnn.structures import Sample
 from maskrcnn.text import TextShape

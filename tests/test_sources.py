@@ -26,20 +26,20 @@ def test_a_folder_is_read_as_icdar2015(tmp_path):
 @pytest.mark.filterwarnings("ignore:.*left out 1 of 3 pictures")
 def test_a_folder_or_a_file_is_read_as_coco(tmp_path):
     root = write_coco(tmp_path, annotations="annotations/instances_val2017.json", pictures="val2017")
-    file = root / "annotations" / "instances_val2017.json"
+    file, config = root / "annotations" / "instances_val2017.json", small_config("data.format=coco")
     for location, split in ((root, "val"), (root, "val2017"), (file, "train")):
-        data = open_data(str(location), split, small_config())
+        data = open_data(str(location), split, config)
         assert isinstance(data, COCO) and len(data) == 3
-    assert len(open_data(str(root), "val", small_config(), for_training=True)) == 2
+    assert len(open_data(str(root), "val", config, for_training=True)) == 2
     with pytest.raises(ValueError, match="expected one for the split train"):
-        open_data(str(root), "train", small_config())
+        open_data(str(root), "train", config)
 
 
 def test_keypoints_are_read_for_a_network_that_finds_them(tmp_path):
-    config = small_config("model.keypoint_head.enabled=True")
+    config = small_config("data.format=coco", "model.keypoint_head.enabled=True")
     write_coco(tmp_path, with_keypoints(), "annotations/person_keypoints_train2017.json")
     assert open_data(str(tmp_path), "train", config).keypoint_names == NAMES
-    with pytest.raises(ValueError, match="rendered: found text, which has no keypoints, expected a folder in COCO's"):
+    with pytest.raises(ValueError, match="rendered: rendered is text, which has no keypoints"):
         open_data("rendered", "train", config)
 
 

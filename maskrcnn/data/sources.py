@@ -46,7 +46,7 @@ def open_data(location: str, split: str, config: Config, *, for_training: bool =
     if layout == "coco":
         return COCO(location, split, keypoints=keypoints, for_training=for_training)
     if keypoints:
-        raise ValueError(f"--data {location}: {layout} is text, which has no keypoints; expected the format coco")
+        raise ValueError(f"--data {location}: {layout} is text, which has no keypoints; expected --format coco")
     if layout != "rendered":
         return FORMATS[layout](location, split)
     if split not in RENDERED_COUNTS:
