@@ -9,7 +9,7 @@ import pytest
 from maskrcnn.ops import register
 
 # The same examples in every run, so that no run fails by chance. `pytest --hypothesis-profile=thorough` searches on.
-hypothesis.settings.register_profile("fast", max_examples=60, derandomize=True, database=None, deadline=None)
+hypothesis.settings.register_profile("fast", max_examples=30, derandomize=True, database=None, deadline=None)
 hypothesis.settings.register_profile("thorough", max_examples=3000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
