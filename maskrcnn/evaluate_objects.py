@@ -101,10 +101,7 @@ def _keypoint_record(found: FoundObject) -> dict[str, Any]:
 _RECORDS = {"bbox": _box_record, "segm": _mask_record, "keypoints": _keypoint_record}
 
 
-def score_results(paths: dict[Kind, Path], data: COCO) -> dict[Kind, AveragePrecision]:
-    """The average precision of result files, read back as anybody's would be. Raises what reading them raises."""
-    scores = {}
-    for kind, path in paths.items():
-        task = coco_task(data.file, read_results(path, data.file, kind))
-        scores[kind], _ = average_precision(task.truths, task.detections, task.overlap, kind, len(task.class_names))
-    return scores
+def score_results(path: Path, data: COCO, kind: Kind) -> AveragePrecision:
+    """The average precision of a result file, read back as anybody's would be. Raises what reading it raises."""
+    task = coco_task(data.file, read_results(path, data.file, kind))
+    return average_precision(task.truths, task.detections, task.overlap, kind, len(task.class_names))[0]

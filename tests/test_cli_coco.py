@@ -122,6 +122,26 @@ def test_a_run_goes_on_with_the_same_classes_only(capsys, root, weights, tmp_pat
     assert "model.class_names was ('dog', 'cat'), now ('dog', 'horse')" in said
 
 
+def test_keypoints_are_learnt_written_and_left_unscored_unless_a_person_s(capsys, tmp_path):
+    content = small_coco()
+    content["categories"][0] |= {"keypoints": ["left_ear", "right_ear", "nose"], "skeleton": [[1, 3], [2, 3]]}
+    for number in (0, 3):
+        content["annotations"][number]["keypoints"] = [4, 5, 2, 2, 1, 2, 3, 3, 1]
+    data = write_coco(tmp_path / "data", content, "annotations/person_keypoints_train2017.json")
+    head = ["model.keypoint_head.enabled=True", "model.keypoint_head.convolutions=1", "model.keypoint_head.channels=16"]
+    run(capsys, "train", "coco_small", "--data", data, "--out", tmp_path / "run", "--set", *SMALL, *head)
+    weights, out = tmp_path / "run" / "model.safetensors", tmp_path / "evaluation"
+    said = run(capsys, "evaluate", weights, "--data", data, "--split", "train", "--out", out)
+    assert said.startswith("bbox: AP") and "\nkeypoints: not those of a person" in said
+    records = json.loads((out / "keypoints.json").read_text())
+    assert all(len(record["keypoints"]) == 9 and record["category_id"] in (3, 7) for record in records)
+    assert len(records) == len(json.loads((out / "bbox.json").read_text())) > 0
+    picture = data / "train2017" / "b.png"
+    run(capsys, "predict", weights, picture, "--out", tmp_path / "found", "--threshold", 0.01)
+    found = json.loads((tmp_path / "found" / "b.json").read_text())["objects"]
+    assert all(np.shape(one["keypoints"]) == (3, 3) for one in found) and len(found) > 0
+
+
 def test_what_is_wrong_with_a_file_is_one_line(capsys, tmp_path):
     content = small_coco()
     content["annotations"][0]["image_id"] = 31

@@ -8,12 +8,15 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from maskrcnn.evaluation.text_scores import TextScores, match_image
+from maskrcnn.objects import FoundObject
+from maskrcnn.ops.run_length import encode
 from maskrcnn.structures import Sample
 from maskrcnn.visualize import (
     contact_sheet,
     coverage_by_size,
     draw_detections,
     draw_matches,
+    draw_objects,
     draw_sample,
     precision_recall,
     training_curves,
@@ -157,6 +160,41 @@ def test_classes_have_their_own_colours():
     pixels = np.asarray(draw_detections(grey(), shapes, labels=[1, 2], class_names=("cat", "dog")))
     assert has_colour(pixels[100, 150:390], YELLOW).all()
     assert has_colour(pixels[465, 480:530], SKY_BLUE).all()
+
+
+def test_all_parts_of_an_object_are_outlined_and_its_class_is_written_once():
+    parts = (SQUARE * 0.3, SQUARE * 0.3 + 300)
+    whole = Sample("a.jpg", grey(), parts, np.array([2]), np.array([False]), part_of=np.array([0, 0]))
+    plain, named = (np.asarray(draw_sample(whole, names)).astype(int) for names in ((), ("cat", "dog")))
+    for x in (75, 375):  # on the upper edges, 30 and 330 pixels down
+        assert has_colour(plain[x - 45, x], SKY_BLUE)
+    rows, columns = np.nonzero((plain != named).any(axis=2))
+    assert len(rows) and rows.max() - rows.min() < 40 and columns.max() - columns.min() < 80
+
+
+def test_ground_truth_has_its_figures():
+    points = np.array([[[200.0, 200, 2], [300, 200, 2]]])
+    standing = Sample("a.jpg", grey(), (SQUARE,), np.array([1]), np.array([False]), keypoints=points,
+                      keypoint_names=("left_hand", "left_foot"))  # fmt: skip
+    pixels = np.asarray(draw_sample(standing, skeleton=(("left_hand", "left_foot"),)))
+    assert (pixels[200, 200:300] != 128).any(axis=1).all()
+    assert (np.asarray(draw_sample(standing))[200, 230:270] == 128).all()  # joints without a limb
+
+
+def test_a_found_object_has_a_box_a_tinted_mask_a_label_and_a_figure():
+    mask = np.zeros((1, 600, 600), bool)
+    mask[0, 150:250, 150:250] = True
+    points = np.array([[300.0, 300, 9], [350, 300, 9]])
+    found = FoundObject(2, "dog", 0.876, np.array([100.5, 100.5, 400.5, 400.5]), encode(mask)[0], points)
+    pixels = np.asarray(draw_objects(grey(), [found], ("left_hand", "left_foot"), (("left_hand", "left_foot"),)))
+    assert has_colour(pixels[100, 150:350], SKY_BLUE).all() and has_colour(pixels[150:350, 400], SKY_BLUE).all()
+    tinted = (pixels[140:260, 140:260] != 128).any(axis=2)
+    assert tinted[10:110, 10:110].all() and tinted.sum() == 100 * 100
+    assert (pixels[300, 300:350] != 128).any(axis=1).all()
+    assert (pixels[60:98, 150:350] != 128).any()  # the label, above the box
+    without = np.asarray(draw_objects(grey(), [found._replace(mask=None, keypoints=None)]))
+    assert (without[120:380, 120:380] == 128).all()
+    assert (np.asarray(draw_objects(grey(), [])) == 128).all()
 
 
 def test_labels_stay_inside_the_picture_and_off_each_other():

@@ -21,6 +21,7 @@ from maskrcnn.evaluate_objects import (
     score_results,
     write_results,
 )
+from maskrcnn.evaluation.coco_overlaps import PERSON_SIGMAS
 from maskrcnn.evaluation.protocols import PROTOCOLS
 from maskrcnn.evaluation.text_scores import TextScores, best_of, match_image
 from maskrcnn.files import write_json
@@ -100,9 +101,14 @@ def _evaluate_objects(detector: Detector, data: Samples, out: Path, json_file: P
     check_keypoints(detector.config.model, data)
     found = find_objects(detector, data, show_progress)
     paths = write_results(found, data, ids, result_kinds(detector.config.model), out)
-    scores = {kind: result.numbers() for kind, result in score_results(paths, data).items()}
-    for kind, numbers in scores.items():
-        print(f"{kind}: {', '.join(f'{name} {_in_digits(number)}' for name, number in numbers.items())}")
+    scores = {}
+    for kind, path in paths.items():
+        if kind == "keypoints" and len(data.keypoint_names) != len(PERSON_SIGMAS):
+            how = f"score coco-keypoints {data.file.path} {path} --sigmas ..."
+            print(f"keypoints: not those of a person, so how far apart is near must be said: {how}")
+            continue
+        scores[kind] = score_results(path, data, kind).numbers()
+        print(f"{kind}: {', '.join(f'{name} {_in_digits(number)}' for name, number in scores[kind].items())}")
     if json_file:
         write_json(json_file, scores)
     draw_examples(found, data, out / "examples.jpg")

@@ -28,6 +28,9 @@ from maskrcnn.visualize.canvas import (
 )
 from maskrcnn.visualize.skeletons import CONFIDENT_SCORE, draw_figures
 
+Skeleton = Sequence[tuple[str, str]]
+"""Pairs of keypoint names that a line joins."""
+
 _CLASS_COLOURS = (YELLOW, SKY_BLUE, ORANGE, PURPLE, GREEN, VERMILLION, BLUE)
 _DONT_CARE = Stroke(GREY, DASHED, 0.8)
 _FOUND, _MISSED, _FALSE = Stroke(SKY_BLUE), Stroke(YELLOW, DASHED, 1.2), Stroke(VERMILLION, DOTTED, 1.5)
@@ -37,7 +40,7 @@ def draw_sample(
     sample: Sample,
     class_names: Sequence[str] = (),
     transcriptions: bool = False,
-    skeleton: Sequence[tuple[str, str]] = (),
+    skeleton: Skeleton = (),
 ) -> Image.Image:
     """The picture with its ground truth: objects solid in the colour of their class, don't-care dashed and hatched.
 
@@ -76,33 +79,43 @@ def draw_detections(
     the name stands before the score.
     """
     canvas = Canvas(image)
-    _draw_detections(canvas, shapes, masks, labels, class_names)
+    classes = [1] * len(shapes) if labels is None else [int(label) for label in labels]
+    colours = [_class_colour(label) for label in classes]
+    for index, (polygon, _) in enumerate(shapes):
+        if masks is None:
+            canvas.fill(polygon, colours[index], opacity=0.25)
+        else:
+            canvas.tint(masks[index], colours[index], opacity=0.35)
+    for (polygon, _), colour in zip(shapes, colours, strict=True):
+        canvas.outline(polygon, Stroke(colour))
+    # The best scores first: they get their places before the crowd does.
+    for index in sorted(range(len(shapes)), key=lambda index: -shapes[index][1]):
+        polygon, score = shapes[index]
+        name = f"{class_names[classes[index] - 1]} " if class_names else ""
+        canvas.label(f"{name}{score:.2f}", polygon, colours[index])
     return canvas.picture
 
 
 def draw_objects(
-    image: np.ndarray,
-    objects: Sequence[FoundObject],
-    keypoint_names: Sequence[str] = (),
-    skeleton: Sequence[tuple[str, str]] = (),
+    image: np.ndarray, objects: Sequence[FoundObject], keypoint_names: Sequence[str] = (), skeleton: Skeleton = ()
 ) -> Image.Image:
-    """The picture (H, W, 3) uint8 with objects that were found: box, class and score, the mask tinted, and keypoints.
+    """The picture with objects that were found: box, class and score, the mask tinted, keypoints as a figure.
 
-    keypoint_names: of their J keypoints, if they have any; skeleton: pairs of those names, joined by a line.
+    image (H, W, 3) uint8; objects best first; keypoint_names of J points, and the pairs of them that are joined.
     """
     canvas = Canvas(image)
+    colours = [_class_colour(one.label) for one in objects]
     boxes = [one.box[[0, 1, 2, 1, 2, 3, 0, 3]].reshape(4, 2) for one in objects]
-    names = {one.label: one.name for one in objects}
-    _draw_detections(
-        canvas,
-        [(box, one.score) for box, one in zip(boxes, objects, strict=True)],
-        [mask_of(one) if one.mask is not None else np.zeros(image.shape[:2], bool) for one in objects],
-        [one.label for one in objects],
-        [names.get(label, "") for label in range(1, max(names, default=0) + 1)],
-    )
-    keypoints = [one.keypoints for one in objects if one.keypoints is not None]
-    if keypoints:
-        draw_figures(canvas, np.stack(keypoints), keypoint_names, skeleton, CONFIDENT_SCORE)
+    for one, colour in zip(objects, colours, strict=True):
+        if one.mask is not None:
+            canvas.tint(mask_of(one), colour, opacity=0.35)
+    for box, colour in zip(boxes, colours, strict=True):
+        canvas.outline(box, Stroke(colour))
+    figures = [one.keypoints for one in objects if one.keypoints is not None]
+    if figures:
+        draw_figures(canvas, np.stack(figures), keypoint_names, skeleton, CONFIDENT_SCORE)
+    for one, box, colour in zip(objects, boxes, colours, strict=True):
+        canvas.label(f"{one.name} {one.score:.2f}", box, colour)
     return canvas.picture
 
 
@@ -172,29 +185,6 @@ def contact_sheet(
                 draw.text((x, y + picture.height + line / 2), caption, "#333333", font, anchor="lm")
         y += height + line + gap
     return sheet
-
-
-def _draw_detections(
-    canvas: Canvas,
-    shapes: Sequence[tuple[np.ndarray, float]],
-    masks: Sequence[np.ndarray] | None,
-    labels: Sequence[int] | None,
-    class_names: Sequence[str],
-) -> None:
-    classes = [1] * len(shapes) if labels is None else [int(label) for label in labels]
-    colours = [_class_colour(label) for label in classes]
-    for index, (polygon, _) in enumerate(shapes):
-        if masks is None:
-            canvas.fill(polygon, colours[index], opacity=0.25)
-        else:
-            canvas.tint(masks[index], colours[index], opacity=0.35)
-    for (polygon, _), colour in zip(shapes, colours, strict=True):
-        canvas.outline(polygon, Stroke(colour))
-    # The best scores first: they get their places before the crowd does.
-    for index in sorted(range(len(shapes)), key=lambda index: -shapes[index][1]):
-        polygon, score = shapes[index]
-        name = f"{class_names[classes[index] - 1]} " if class_names else ""
-        canvas.label(f"{name}{score:.2f}", polygon, colours[index])
 
 
 def _draw_dont_care(canvas: Canvas, polygon: np.ndarray) -> None:
