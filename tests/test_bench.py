@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from maskrcnn.benchmarks import average_precision
+from maskrcnn.benchmarks import average_precision, batched_ops, comparison
 from maskrcnn.benchmarks import ops as benchmark
 from maskrcnn.benchmarks.measure import copy_bandwidth, median_seconds
 from maskrcnn.cli import main
@@ -37,15 +37,30 @@ def test_a_copy_is_counted_in_both_directions(monkeypatch):
 def test_ours_and_the_peer_compute_the_same():
     """Where a peer is installed; otherwise the PyTorch version stands in for some, and the rest has none."""
     compared = 0
-    for comparison in benchmark.comparisons("cpu"):
-        assert comparison.bytes_moved > 0 and comparison.operations > 0
-        ours = comparison.ours()
-        if comparison.peer is not None:
+    for compares in benchmark.comparisons("cpu"):
+        assert compares.bytes_moved > 0 and compares.operations > 0
+        ours = compares.ours()
+        if compares.peer is not None:
             compared += 1
-            peer = comparison.peer()
+            peer = compares.peer()
             if isinstance(ours, torch.Tensor) and isinstance(peer, torch.Tensor) and ours.is_floating_point():
                 torch.testing.assert_close(ours.flatten(), peer.flatten(), rtol=1e-3, atol=1e-4)
     assert compared >= 1
+
+
+def test_whole_batches_give_the_same_on_both_sides():
+    """On a processor in small; a GPU measures them in full."""
+    pooling, suppression = batched_ops.batched_comparisons("cpu", images=2, rois=12, channels=8, candidates=300)
+    assert min(pooling.bytes_moved, pooling.operations, suppression.bytes_moved, suppression.operations) > 0
+    gradients, kept = pooling.ours(), suppression.ours()
+    assert [level.shape[2:] for level in gradients] == [(200, 272), (100, 136), (50, 68), (25, 34)]
+    assert all(level.dtype == torch.bfloat16 and level.any() for level in gradients[:3])
+    assert kept.shape == (2, 300) and (kept[:, 0] >= 0).all() and (kept[:, -1] == -1).all()
+    if pooling.peer is not None:
+        for level, theirs in zip(gradients, pooling.peer(), strict=True):
+            # They round the corners of the RoIs to bfloat16, and sum in it.
+            assert (level - theirs).abs().mean() < 0.1 * theirs.abs().mean()
+        assert [own[own >= 0].tolist() for own in kept] == [theirs.tolist() for theirs in suppression.peer()]
 
 
 @pytest.fixture
@@ -54,7 +69,7 @@ def one_comparison(monkeypatch):
 
     def comparisons(device):
         for peer in (lambda: None, None):
-            yield benchmark.Comparison("an op", "another library", lambda: None, peer, 1e6, 1e6)
+            yield comparison.Comparison("an op", "another library", lambda: None, peer, 1e6, 1e6)
 
     monkeypatch.setattr(benchmark, "comparisons", comparisons)
 
@@ -73,12 +88,12 @@ def test_json_has_one_object_a_line(one_comparison, capsys):
 
 def test_scoring_is_measured_with_the_twelve_numbers_on_both_sides(monkeypatch, capsys):
     kinds = []
-    for comparison in average_precision.comparisons(images=6):
-        kinds.append(comparison.name.split()[0])
-        ours = comparison.ours()
+    for compares in average_precision.comparisons(images=6):
+        kinds.append(compares.name.split()[0])
+        ours = compares.ours()
         assert len(ours) == 12 and 0.05 < ours[0] < 0.95
-        if comparison.peer is not None:
-            assert comparison.peer() == pytest.approx([-1 if value is None else value for value in ours], abs=1e-12)
+        if compares.peer is not None:
+            assert compares.peer() == pytest.approx([-1 if value is None else value for value in ours], abs=1e-12)
     assert kinds == ["bbox", "segm"]
     monkeypatch.setattr(average_precision, "SIZES", {"bbox": 2})
     assert main(["bench", "average-precision", "--rounds", "1", "--json"]) == 0

@@ -19,7 +19,7 @@ using torch::stable::Tensor;
 
 // Where all samples along one axis lie: bin after bin, `points` each. Every row of bins needs the same columns.
 template <typename T>
-void look_up(const SampleAxis<T>& axis, int64_t size, int64_t length, Neighbours<T>* samples) {
+void look_up(const SampleAxis<T>& axis, int64_t size, int64_t length, SampleNeighbours<T>* samples) {
   for (int64_t bin = 0; bin < size; ++bin) {
     for (int64_t point = 0; point < axis.points; ++point) {
       *samples++ = neighbours(axis, bin, point, length);
@@ -49,12 +49,12 @@ void crop_all(
     most_points = std::max({most_points, across[n].points, down[n].points});
   }
   const int64_t workers = std::min<int64_t>(count, torch::stable::get_num_threads());
-  std::vector<Neighbours<T>> samples(2 * workers * size * most_points);
+  std::vector<SampleNeighbours<T>> samples(2 * workers * size * most_points);
 
   torch::stable::parallel_for(0, workers, 1, [&](int64_t first, int64_t last) {
     for (int64_t worker = first; worker < last; ++worker) {
-      Neighbours<T>* rows = samples.data() + 2 * worker * size * most_points;
-      Neighbours<T>* columns = rows + size * most_points;
+      SampleNeighbours<T>* rows = samples.data() + 2 * worker * size * most_points;
+      SampleNeighbours<T>* columns = rows + size * most_points;
       for (int64_t n = worker * count / workers; n < (worker + 1) * count / workers; ++n) {
         const auto [height, width] = checked_image_size(image_size + 2 * (n / rois_per_image));
         const Bitmap bitmap = checked_bitmap(pixels, total, offset[n], box + 4 * n, height, width);

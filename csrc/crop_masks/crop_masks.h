@@ -65,14 +65,14 @@ sample_axis(T low, T high, int64_t length, int64_t size, bool binary) {
 
 // The two pixels that a position lies between, and how far towards the second.
 template <typename T>
-struct Neighbours {
+struct SampleNeighbours {
   int64_t low, high;
   T part;
   bool inside;
 };
 
 template <typename T>
-MASKRCNN_HOST_DEVICE MASKRCNN_ALWAYS_INLINE Neighbours<T>
+MASKRCNN_HOST_DEVICE MASKRCNN_ALWAYS_INLINE SampleNeighbours<T>
 neighbours(const SampleAxis<T>& axis, int64_t bin, int64_t point, int64_t length) {
   const T within = (static_cast<T>(point) + T(0.5)) / static_cast<T>(axis.points);
   T position = axis.start + (static_cast<T>(bin) + within) * axis.bin;
@@ -95,18 +95,18 @@ MASKRCNN_HOST_DEVICE MASKRCNN_ALWAYS_INLINE T pixel(const Bitmap& bitmap, int64_
 }
 
 // The average of the samples of one bin, given where its rows and columns of samples lie: `rows[i]` and `columns[j]`
-// are Neighbours<T>, looked up (on the CPU) or computed (on the GPU).
+// are SampleNeighbours<T>, looked up (on the CPU) or computed (on the GPU).
 template <typename T, typename Samples>
 MASKRCNN_HOST_DEVICE MASKRCNN_ALWAYS_INLINE T mask_average(
     const Bitmap& bitmap, const Samples& rows, int64_t row_count, const Samples& columns, int64_t column_count) {
   T sum = T(0);
   for (int64_t i = 0; i < row_count; ++i) {
-    const Neighbours<T> y = rows[i];
+    const SampleNeighbours<T> y = rows[i];
     if (!y.inside) {
       continue;
     }
     for (int64_t j = 0; j < column_count; ++j) {
-      const Neighbours<T> x = columns[j];
+      const SampleNeighbours<T> x = columns[j];
       if (!x.inside) {
         continue;
       }

@@ -16,7 +16,7 @@ struct SamplesOfBin {
   SampleAxis<T> axis;
   int64_t bin, length;
 
-  __device__ Neighbours<T> operator[](int64_t point) const {
+  __device__ SampleNeighbours<T> operator[](int64_t point) const {
     return neighbours(axis, bin, point, length);
   }
 };

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from maskrcnn.benchmarks.ops import Comparison
+from maskrcnn.benchmarks.comparison import Comparison
 from maskrcnn.data.coco_annotations import read_annotations
 from maskrcnn.evaluation.average_precision import Kind, average_precision
 from maskrcnn.evaluation.coco_results import coco_task, read_results

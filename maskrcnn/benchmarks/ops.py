@@ -5,75 +5,24 @@ A peer that is not installed is left out; our own op in PyTorch, without the com
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from types import ModuleType
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from maskrcnn import ops
-from maskrcnn.benchmarks.measure import median_seconds
+from maskrcnn.benchmarks.batched_ops import batched_comparisons
+from maskrcnn.benchmarks.comparison import Comparison, Figure, installed, measure
+from maskrcnn.benchmarks.random_boxes import random_boxes
 from maskrcnn.ops import fallback_matching, run_length
 
 ROUNDS = 7
-BOX_SIZES = (20.0, 200.0)
-"""Sides of random boxes, in pixels."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One op on one input: ours, and what it is measured against."""
-
-    name: str
-    peer_name: str
-    ours: Callable[[], object]
-    peer: Callable[[], object] | None
-    """None if the peer is not installed."""
-    bytes_moved: float
-    """The floor: what has to be read and written once."""
-    operations: float
-    """The floor: multiplications, additions and comparisons that the result is made of."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """What was measured of a comparison."""
-
-    name: str
-    peer: str
-    milliseconds: float
-    peer_milliseconds: float | None
-    ratio: float | None
-    """How many times as long the peer takes."""
-    bytes_moved: float
-    operations: float
 
 
 def measure_ops(device: str, rounds: int = ROUNDS) -> Iterator[Figure]:
     """Each op as soon as it is measured."""
     return measure(comparisons(device), device, rounds)
-
-
-def measure(compared: Iterable[Comparison], device: str, rounds: int) -> Iterator[Figure]:
-    """Each comparison as soon as it is measured."""
-    for comparison in compared:
-        candidates = {"ours": comparison.ours}
-        if comparison.peer is not None:
-            candidates["peer"] = comparison.peer
-        seconds = median_seconds(candidates, device, rounds)
-        peer = seconds.get("peer")
-        yield Figure(
-            comparison.name,
-            comparison.peer_name,
-            1e3 * seconds["ours"],
-            None if peer is None else 1e3 * peer,
-            None if peer is None else peer / seconds["ours"],
-            comparison.bytes_moved,
-            comparison.operations,
-        )
 
 
 def comparisons(device: str) -> Iterator[Comparison]:
@@ -85,14 +34,16 @@ def comparisons(device: str) -> Iterator[Comparison]:
     yield _paste_masks(device)
     if device == "cpu":  # codes are numpy
         yield from _run_lengths()
+    else:  # whole batches take a processor minutes
+        yield from batched_comparisons(device)
 
 
 def _roi_align(device: str) -> Iterator[Comparison]:
     """1,000 RoIs, 7 x 7 bins of 2 x 2 samples, on one map of 256 channels: P2 of two pictures of 800 x 1088."""
-    torchvision_ops = _installed("torchvision.ops")
+    torchvision_ops = installed("torchvision.ops")
     random = torch.Generator().manual_seed(0)
     features = torch.randn(2, 256, 200, 272, generator=random).to(device)
-    rois = _boxes(2, 500, width=1088, height=800, generator=random).to(device)
+    rois = random_boxes(2, 500, width=1088, height=800, generator=random).to(device)
     # Each library has its maps in the memory layout that it is made for.
     ours = features.to(memory_format=torch.channels_last).requires_grad_()
     theirs = features.clone().requires_grad_()
@@ -118,17 +69,17 @@ def _roi_align(device: str) -> Iterator[Comparison]:
         torch.no_grad()(their_forward) if torchvision_ops else None, **forward,
     )  # fmt: skip
     yield Comparison(
-        "RoIAlign forward and backward", peer, lambda: our_forward().backward(our_gradient),
-        (lambda: their_forward().backward(gradient)) if torchvision_ops else None,
+        "RoIAlign forward and backward", peer, lambda: torch.autograd.grad(our_forward(), ours, our_gradient),
+        (lambda: torch.autograd.grad(their_forward(), theirs, gradient)) if torchvision_ops else None,
         **{name: 2 * value for name, value in forward.items()},
     )  # fmt: skip
 
 
 def _nms(device: str, count: int) -> Comparison:
     """Random boxes in a picture of 1333 x 800, IoU 0.7."""
-    torchvision_ops = _installed("torchvision.ops")
+    torchvision_ops = installed("torchvision.ops")
     random = torch.Generator().manual_seed(0)
-    boxes = _boxes(count, width=1333, height=800, generator=random).to(device)
+    boxes = random_boxes(count, width=1333, height=800, generator=random).to(device)
     scores = torch.rand(count, generator=random).to(device)
     kept = int((ops.nms(boxes, scores, iou_threshold=0.7, max_keep=count) >= 0).sum())
     return Comparison(
@@ -146,15 +97,15 @@ def _match_boxes(device: str) -> Comparison:
     random = torch.Generator().manual_seed(0)
     count, slots = 3 * (200 * 272 + 100 * 136 + 50 * 68 + 25 * 34 + 13 * 17), 50
     arguments = (
-        _boxes(1, slots, width=1088, height=800, generator=random).to(device),
+        random_boxes(1, slots, width=1088, height=800, generator=random).to(device),
         torch.ones(1, slots, dtype=torch.bool, device=device),
-        _boxes(1, count, width=1088, height=800, generator=random).to(device),
+        random_boxes(1, count, width=1088, height=800, generator=random).to(device),
         torch.ones(1, count, dtype=torch.bool, device=device),
     )
-    detection = _installed("torchvision.models.detection._utils")
+    detection = installed("torchvision.models.detection._utils")
     peer, peer_name = lambda: fallback_matching.match_boxes(*arguments, 0.3), "the same in PyTorch"
     if detection is not None:
-        box_iou = _installed("torchvision.ops").box_iou
+        box_iou = installed("torchvision.ops").box_iou
         matcher = detection.Matcher(0.7, 0.3, allow_low_quality_matches=True)
         peer, peer_name = lambda: matcher(box_iou(arguments[0][0], arguments[2][0])), "torchvision box_iou and Matcher"
     return Comparison(
@@ -169,10 +120,10 @@ def _match_boxes(device: str) -> Comparison:
 
 def _paste_masks(device: str) -> Comparison:
     """100 masks of 28 x 28 over boxes in a picture of 1080 x 1920."""
-    roi_heads = _installed("torchvision.models.detection.roi_heads")
+    roi_heads = installed("torchvision.models.detection.roi_heads")
     random = torch.Generator().manual_seed(0)
     masks = torch.rand(100, 28, 28, generator=random).to(device)
-    boxes = _boxes(100, width=1920, height=1080, generator=random).to(device)
+    boxes = random_boxes(100, width=1920, height=1080, generator=random).to(device)
     size = {"height": 1080, "width": 1920}
     pixels = ((boxes[:, 2:] - boxes[:, :2]).prod(dim=1)).sum().item()
     return Comparison(
@@ -187,7 +138,7 @@ def _paste_masks(device: str) -> Comparison:
 
 def _run_lengths() -> Iterator[Comparison]:
     """100 ellipses in 480 x 640 pixels; then each with 100 others."""
-    pycocotools = _installed("pycocotools.mask")
+    pycocotools = installed("pycocotools.mask")
     random = np.random.default_rng(0)
     y, x = np.mgrid[:480, :640]
     centres, radii = random.uniform((0, 0), (480, 640), (200, 2)), random.uniform(20, 150, (200, 2))
@@ -219,19 +170,3 @@ def _run_lengths() -> Iterator[Comparison]:
         bytes_moved=4.0 * 2 * runs + 8 * 100 * 100,
         operations=100.0 * 2 * runs,  # each pair is a walk through both codes, where their boxes meet
     )
-
-
-def _boxes(*shape: int, width: int, height: int, generator: torch.Generator) -> Tensor:
-    """(*shape, 4) random boxes with their centres in the picture."""
-    centre = torch.rand(*shape, 2, generator=generator) * torch.tensor([width, height])
-    low, high = BOX_SIZES
-    half = (low + (high - low) * torch.rand(*shape, 2, generator=generator)) / 2
-    return torch.cat((centre - half, centre + half), dim=-1)
-
-
-def _installed(module: str) -> ModuleType | None:
-    """A peer's module; a torchvision that does not fit this torch raises more than an ImportError."""
-    try:
-        return importlib.import_module(module)
-    except (ImportError, RuntimeError):
-        return None

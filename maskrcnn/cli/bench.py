@@ -10,8 +10,9 @@ from collections.abc import Iterable
 import torch
 
 from maskrcnn.benchmarks import average_precision
+from maskrcnn.benchmarks.comparison import Figure, measure
 from maskrcnn.benchmarks.measure import copy_bandwidth
-from maskrcnn.benchmarks.ops import ROUNDS, Figure, measure, measure_ops
+from maskrcnn.benchmarks.ops import ROUNDS, measure_ops
 from maskrcnn.cli.arguments import whole_number
 from maskrcnn.detector import available_device
 
@@ -19,9 +20,10 @@ HELP = "measure how fast the ops and the scoring are, beside those of other libr
 DETAILS = """
 Medians of rounds in which ours and the other library's take turns, in this process, with the same numbers. A library
 that is not installed is left out. The floor is the time in which the bytes that have to be read and written once
-could be copied. average-precision takes minutes: pycocotools needs them.
+could be copied, and beside it the share of that bandwidth which was reached. average-precision takes minutes, which
+pycocotools needs.
 --json prints one object for each op: {"name", "peer", "milliseconds", "peer_milliseconds", "ratio", "bytes_moved",
-"operations"}; ratio is how many times as long the other takes.
+"operations", "copied_per_second"}; ratio is how many times as long the other takes.
 
 examples:
   python -m maskrcnn bench ops
@@ -64,11 +66,12 @@ def _print(figures: Iterable[Figure], device: str, as_json: bool) -> None:
         print("| op | ours | floor | other library | times as long |\n|---|---|---|---|---|")
     for figure in figures:
         if as_json:
-            print(json.dumps(dataclasses.asdict(figure)), flush=True)
+            print(json.dumps(dataclasses.asdict(figure) | {"copied_per_second": bandwidth}), flush=True)
             continue
         floor = 1e3 * figure.bytes_moved / bandwidth
         if figure.ratio is None:
             other, ratio = f"{figure.peer} is not installed", ""
         else:
             other, ratio = f"{figure.peer}, {figure.peer_milliseconds:.1f} ms", f"{figure.ratio:.1f}"
-        print(f"| {figure.name} | {figure.milliseconds:.2f} ms | {floor:.2f} ms | {other} | {ratio} |", flush=True)
+        share = f"{floor:.2f} ms, {100 * floor / figure.milliseconds:.1f} %"
+        print(f"| {figure.name} | {figure.milliseconds:.2f} ms | {share} | {other} | {ratio} |", flush=True)
