@@ -3,15 +3,19 @@
 import os
 from pathlib import Path
 
-import hypothesis
 import pytest
 
 from maskrcnn.ops import register
 
-# The same examples in every run, so that no run fails by chance. `pytest --hypothesis-profile=thorough` searches on.
-hypothesis.settings.register_profile("fast", max_examples=30, derandomize=True, database=None, deadline=None)
-hypothesis.settings.register_profile("thorough", max_examples=3000, deadline=None)
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+try:
+    import hypothesis
+except ImportError:  # a machine with a GPU that is lent for tests/gpu may have nothing but torch and pytest
+    pass
+else:
+    # The same examples in every run, so that no run fails by chance. `pytest --hypothesis-profile=thorough` searches on.
+    hypothesis.settings.register_profile("fast", max_examples=30, derandomize=True, database=None, deadline=None)
+    hypothesis.settings.register_profile("thorough", max_examples=3000, deadline=None)
+    hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 
 def pytest_report_header() -> str:
