@@ -114,7 +114,7 @@ FORMATS = {
 }
 
 TOKENS = [
-    *(bytes([value]) for value in b",\n\r\t \"'\\#-.0[]{}<>&;:/x\x00\xff\x1a"),
+    *(bytes([value]) for value in b",\n\r\t \"'\\#-.0[]{}<>&;:/x\x00\xff\x1a\x1c"),
     *(b"####", b"###", b"CARE", b"999999", b"1000000", b"1e9", b"-1", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"\xd9\xa3"),
     *(b"NaN", b"null", b"true", b"[[", b"]]", b"u'", b"\\u", b"x:", b"<box>", b"</box>", b"<!--", b"-->", b"<![CDATA["),
     *(b"&lt;", b"<!DOCTYPE a>", b"Latin,", b",,", b"1,2,3,4,5,6,7,8"),

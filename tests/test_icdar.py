@@ -93,6 +93,7 @@ def test_spaces_around_numbers_and_negative_numbers_are_legal():
         ("hello", "found 'hello' as number 1"),
         ("1,2,3,4,5,6,7,1_0,x", "found '1_0' as number 8"),
         ("1,2,3,4,5,6,7,\u0663,x", "found '\u0663' as number 8"),
+        ("1,2,3,4,5,6,\x1c7,8,x", "found '.x1c7' as number 7"),
         ("1,2,3,4,5,6,7,1234567,x", "at most 6 digits"),
         ("9" * 10_000 + ",2,3,4,5,6,7,8,x", r"found '9{37}\.\.\.' as number 1"),
         ("nan,2,3,4,5,6,7,8,x", "found 'nan' as number 1"),

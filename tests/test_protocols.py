@@ -211,7 +211,7 @@ def star(random, centre, points, size):
 def test_scores_of_polygon_files_agree_with_the_independent_evaluator(tmp_path, name, scored):
     random = np.random.default_rng(5)
     truths, results, expected = {}, {}, []
-    for number in range(1, 9):
+    for number in range(1, 6):
         lines, found, polygons, flags, shapes = [], [], [], [], []
         for _ in range(random.integers(1, 5)):
             points = 14 if name == "ctw1500" else int(random.integers(5, 15))
@@ -238,7 +238,7 @@ def test_scores_of_polygon_files_agree_with_the_independent_evaluator(tmp_path, 
     score = score_texts(images)
     wanted = independent.official(expected)
     assert (score.matched, score.ground_truths, score.detections) == wanted[3:]
-    assert score.matched > 5 and score.ground_truths < sum(len(truth) for truth, _, _ in expected)
+    assert score.matched > 2 and score.ground_truths < sum(len(truth) for truth, _, _ in expected)
     assert (score.recall, score.precision, score.hmean) == pytest.approx(wanted[:3], abs=1e-12)
 
 

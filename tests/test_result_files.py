@@ -90,6 +90,10 @@ def test_polygons_of_any_number_of_corners():
         ("1,2,3,4", "found 4 numbers, expected at least 3 corners"),
         ("1,2,3,4,0.5", "found 5 numbers"),
         ("1,2,3,4,5,inf", "found 'inf', expected a number"),
+        ("1,2,3,4,5,1e999", "found '1e999', expected a number"),
+        ("1,2,3,4,5,1_0", "found '1_0', expected a number"),
+        ("1,2,3,4,5,\u0663", "found '\u0663', expected a number"),
+        ("1,2,3,4,5,\x1c6", "found '.x1c6', expected a number"),
         ("1,2,3,4,5,6,7", "found score '7', expected a number from 0 to 1"),
     ):
         with pytest.raises(ValueError, match="^" + message):

@@ -19,8 +19,8 @@ from maskrcnn.data.polygons import area, is_simple
 DONT_CARE = "###"
 """The transcription of what the annotators could not read: neither text nor background."""
 
-INTEGER = re.compile(r"\s*-?[0-9]{1,6}\s*")
-"""A coordinate. Six digits are more than any picture needs, and no more than int32 holds."""
+INTEGER = re.compile(r"[ \t]*-?[0-9]{1,6}[ \t]*")
+"""A coordinate. Six digits are more than any picture needs. (\\s would match characters that int() refuses.)"""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ from maskrcnn.data.polygons import area
 from maskrcnn.evaluation.protocols import ICDAR2015, Protocol
 from maskrcnn.evaluation.text_scores import ImageTexts
 
-_INTEGER = re.compile(r"\s*-?[0-9]{1,9}\s*")
+_INTEGER = re.compile(r"[ \t]*-?[0-9]{1,9}[ \t]*")
+_NUMBER = re.compile(r"[ \t]*[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?[ \t]*")
 
 
 class GroundTruth(NamedTuple):
@@ -166,10 +167,8 @@ def _numbered_files(path: str | os.PathLike, endings: tuple[str, ...]) -> Iterat
 
 
 def _number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+    # float() alone would take "1_0", digits of all scripts and "inf".
+    number = float(text) if _NUMBER.fullmatch(text) else math.nan
     if not math.isfinite(number):
         raise ValueError(f"found {shortened(text)}, expected a number")
     return number
