@@ -9,7 +9,7 @@ from maskrcnn.ops import register
 
 try:
     import hypothesis
-except ImportError:  # a machine with a GPU that is lent for tests/gpu may have nothing but torch and pytest
+except ImportError:  # tests/gpu need nothing but torch and pytest
     pass
 else:
     # The same examples in every run, so that no run fails by chance. `pytest --hypothesis-profile=thorough` searches on.
