@@ -5,6 +5,9 @@ PYTHON ?= python3
 VENV   := .venv
 STAMP  := $(VENV)/.setup-complete
 
+# Several processes with a thread each: most tests are too small for more than one thread.
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
 .PHONY: setup demo test test-fast test-gpu lint clean
 
 setup: $(STAMP)
@@ -23,10 +26,10 @@ demo: setup
 	$(VENV)/bin/python -m maskrcnn demo --out runs/demo
 
 test: setup
-	$(VENV)/bin/python -m pytest
+	$(PYTEST)
 
 test-fast: setup
-	$(VENV)/bin/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 # Also part of `make test`, where they are skipped if there is no GPU; here one can see why.
 test-gpu: setup

@@ -55,7 +55,7 @@ def library(op: str) -> ctypes.CDLL:
     path = _BUILT / f"{op}-{hashlib.sha256(contents + compiler().encode()).hexdigest()[:16]}.so"
     if not path.exists():
         _BUILT.mkdir(parents=True, exist_ok=True)
-        for stale in _BUILT.glob(f"{op}-*.so"):
+        for stale in set(_BUILT.glob(f"{op}-*.so")) - {path}:
             stale.unlink(missing_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}")
         compile_emulated([source], unfinished, "-O1", "-fPIC", "-shared")
