@@ -94,7 +94,9 @@ def test_parameter_counts_of_the_published_networks(name):
 
 def test_convolutions_start_as_kaiming_normal():
     torch.manual_seed(0)
-    convolution = resnext("50", 32, 4).layer2[1].conv2
+    config = BackboneConfig(depth="50", width=16, frozen_stages=0, cardinality=8, group_width=4)
+    convolution = ResNet(config, ResNeXtBottleneck).layer4[1].conv2
+    assert convolution.weight.shape == (256, 32, 3, 3)
     assert convolution.weight.std().item() == pytest.approx((2 / (256 * 9)) ** 0.5, rel=0.05)
 
 
