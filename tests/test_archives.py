@@ -142,7 +142,9 @@ def test_a_name_that_comes_twice_is_refused(tmp_path):
         Files(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"no zip at all", zipped({"a.txt": b"x" * 500})[:-30]])
+@pytest.mark.parametrize(
+    "content", [b"", b"no zip at all", zipped({"a.txt": b"x" * 500})[:-30]], ids=["empty", "text", "cut off"]
+)
 def test_a_file_that_is_no_zip_is_named(tmp_path, content):
     path = tmp_path / "x.zip"
     path.write_bytes(content)

@@ -192,8 +192,8 @@ def test_make_setup_starts_over_after_a_failure(make):
 @pytest.mark.parametrize(
     "target, command",
     [
-        ("test", "env -m pytest"),
-        ("test-fast", "env -m pytest -m not slow"),
+        ("test", "env -m pytest -n auto --maxprocesses 4 --dist loadfile"),
+        ("test-fast", "env -m pytest -n auto --maxprocesses 4 --dist loadfile -m not slow"),
         ("test-gpu", "env -m pytest tests/gpu"),
         ("demo", "env -m maskrcnn demo --out runs/demo"),
     ],
