@@ -14,7 +14,7 @@ except ImportError:  # tests/gpu need nothing but torch and pytest
 else:
     # The same examples in every run, so that no run fails by chance. HYPOTHESIS_PROFILE=thorough searches on.
     hypothesis.settings.register_profile("fast", max_examples=30, derandomize=True, database=None, deadline=None)
-    hypothesis.settings.register_profile("thorough", max_examples=3000, deadline=None)
+    hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=None)
     hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 

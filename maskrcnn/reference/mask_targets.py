@@ -18,6 +18,8 @@ def mask_target(mask: Tensor, roi: Tensor, size: int, convention: str) -> Tensor
     binary = convention == "binary"
     if binary:
         roi = box_functions.clip(roi[None], torch.tensor(mask.shape))[0]
-    feature, corners = mask.to(roi.dtype)[None], tuple(roi.tolist())
+    x1, y1, x2, y2 = roi.tolist()
+    # Without area it is still one point, of which RoIAlign would take no sample at all.
+    feature, corners = mask.to(roi.dtype)[None], (x1, y1, max(x2, x1 + 1e-9), max(y2, y1 + 1e-9))
     (average,) = roi_align(feature, corners, size, scale=1.0, sampling_ratio=0, aligned=binary)
     return (average >= 0.5).to(average.dtype) if binary else average
