@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from small_coco import write_coco
 from small_text import SETTINGS, picture, run, save_small_weights
 
 from maskrcnn import detector
@@ -32,6 +33,7 @@ SMALLER = {
     "predict": ["--set", "model.image.short_side=256", "model.image.long_side=256", "--threshold", "0.1"],
 }
 """What is added to a command so that it takes a moment."""
+OBJECTS = [setting for setting in SETTINGS if not setting.startswith(("data.crop", "text."))]
 
 
 def text_of(page: str) -> str:
@@ -111,13 +113,19 @@ def follow(capsys: pytest.CaptureFixture, page: str) -> dict[str, str]:
             for word in shlex.split(shortened)[3:]
             for path in (sorted(map(str, Path().glob(word))) if "*" in word else [word])
         ]
-        printed[command] = run(capsys, *arguments, *SMALLER.get(arguments[0], []))
+        smaller = SMALLER.get(arguments[0], [])
+        if arguments[:2] == ["train", "coco_small"]:
+            smaller = ["--set", *OBJECTS, "data.short_sides=(64,)", "training.steps=2"]
+        printed[command] = run(capsys, *arguments, *smaller)
     return printed
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*left out 1 of 3 pictures")
 def test_the_commands_of_the_readme_work(capsys, desk):
     run(capsys, "render", "data/icdar2015", "--format", "icdar2015", "--count", 4)
+    for split in ("train2017", "val2017"):
+        write_coco(desk / "data" / "coco", annotations=f"annotations/instances_{split}.json", pictures=split)
     printed = follow(capsys, "README.md")
     for path in (
         "found/photo.png",
@@ -128,11 +136,16 @@ def test_the_commands_of_the_readme_work(capsys, desk):
         "runs/evaluate/worst.png",
         "runs/found/img_1.json",
         "runs/found/submission.zip",
+        "runs/objects/model.safetensors",
+        "runs/evaluate/segm.json",
     ):
         assert (desk / path).is_file(), path
-    said = {command.split()[3]: text for command, text in printed.items()}
+    said = {}
+    for command, text in printed.items():
+        said.setdefault(command.split()[3], []).append(text)
     assert said.keys() >= {"predict", "render", "check", "train", "evaluate", "score", "info"}
-    assert said["check"].startswith("4 images, ") and "hmean" in said["evaluate"] and "hmean" in said["score"]
+    assert said["check"][0].startswith("4 images, ") and said["check"][-1].startswith("3 images, ")
+    assert "hmean" in said["evaluate"][0] and "segm: AP" in "".join(said["evaluate"]) and "hmean" in said["score"][0]
 
 
 @pytest.mark.slow
