@@ -53,6 +53,5 @@ def run(arguments: argparse.Namespace) -> None:
     save_weights(out, imported.state, imported.config, extra=imported.extra)
     for note in imported.notes:
         print(note)
-    numbers = sum(tensor.numel() for tensor in imported.state.values() if tensor.is_floating_point())
     what = "a backbone" if PART in imported.extra else f"{len(imported.config.model.class_names)} classes"
-    print(f"{out}: {len(imported.state)} tensors, {numbers:,} numbers, {what}")
+    print(f"{out}: {len(imported.state)} tensors, {what}")

@@ -10,6 +10,7 @@ describe a tensor, and ignores the rest.
 from __future__ import annotations
 
 import pickletools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -58,10 +59,12 @@ def read_pickle(
     """
     machine = _Machine(accept, persistent)
     try:
-        for count, (instruction, argument, _) in enumerate(pickletools.genops(stream)):
-            if count >= MOST_INSTRUCTIONS:
-                raise Unreadable(f"found more than {MOST_INSTRUCTIONS:,} instructions")
-            machine.run(instruction.name, argument)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about odd escapes in text, of which a damaged file is full
+            for count, (instruction, argument, _) in enumerate(pickletools.genops(stream)):
+                if count >= MOST_INSTRUCTIONS:
+                    raise Unreadable(f"found more than {MOST_INSTRUCTIONS:,} instructions")
+                machine.run(instruction.name, argument)
         return machine.pop()
     except Unreadable:
         raise

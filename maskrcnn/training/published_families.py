@@ -64,7 +64,7 @@ def _plan_torchvision(file: PublishedFile, file_name: str, classes: tuple[str, .
         raise ValueError("found a Keypoint R-CNN, which cannot be imported yet")
     known = names.coco_classes_by_id() if outputs == 91 else ()
     legacy = "rpn.head.conv.weight" in found
-    backbone = _backbone(file, "backbone.body.", conventions.TORCHVISION.backbone)
+    backbone = _norms_that_learn(file, _backbone(file, "backbone.body.", conventions.TORCHVISION.backbone))
     notes = []
     if backbone.norm == "batch_frozen":
         published = legacy or "_coco-" in file_name
@@ -84,7 +84,7 @@ def _plan_torchvision(file: PublishedFile, file_name: str, classes: tuple[str, .
 
 
 def _plan_imagenet(file: PublishedFile) -> Plan:
-    backbone = replace(_backbone(file, "", BackboneConfig()), norm="batch_eval", norm_epsilon=1e-5)
+    backbone = _backbone(file, "", BackboneConfig(norm="batch_eval"))
     notes = (f"a ResNet-{backbone.depth} without a detector, for `train --init`",)
     config = Config(f"resnet{backbone.depth}", ModelConfig(backbone=backbone))
     return Plan(config, names.IMAGENET, notes, ignored=r"fc\..+", backbone_only=True)
@@ -116,7 +116,7 @@ def _plan_mmdetection(file: PublishedFile, file_name: str, classes: tuple[str, .
         known = _classes_in(file.meta)
         if len(known) != outputs - 1 == len(names.COCO_CLASSES):
             known = names.COCO_CLASSES
-    backbone = replace(_backbone(file, prefix + "backbone.", model.backbone), norm="batch_eval")
+    backbone = _backbone(file, prefix + "backbone.", model.backbone)
     model = replace(model, backbone=backbone, class_names=_class_names(outputs - 1, classes, known))
     model = _without_missing_head(model, file.tensors, prefix + "roi_head.mask_head.conv_logits.weight")
     return Plan(
@@ -160,9 +160,8 @@ def _plan_detectron2(file: PublishedFile, file_name: str, classes: tuple[str, ..
     blue_first = mean[0] < mean[2]
     # MSRA's weights, which stride in the first convolution, have the deviation in their stem.
     of_msra = max(deviation) < 2
-    backbone = replace(
-        _backbone(file, "backbone.bottom_up.", conventions.DETECTRON2.backbone), stride_in_first=of_msra
-    )
+    backbone = _norms_that_learn(file, _backbone(file, "backbone.bottom_up.", conventions.DETECTRON2.backbone))
+    backbone = replace(backbone, stride_in_first=of_msra)
     image = replace(conventions.DETECTRON2.image, mean=tuple(value / 255 for value in mean[:: -1 if blue_first else 1]))
     notes = (
         f"pictures are {'BGR' if blue_first else 'RGB'} of mean {mean} and deviation {deviation} there; the stem is "
@@ -246,7 +245,7 @@ def _rows(file: PublishedFile, name: str, family: str) -> int:
 
 
 def _backbone(file: PublishedFile, prefix: str, config: BackboneConfig) -> BackboneConfig:
-    """`config` with the depth of the file's ResNet, and a norm that learns if its statistics were counted."""
+    """`config` with the depth of the file's ResNet. Raises ValueError if ours has none so deep."""
     own = [name.removeprefix(prefix) for name in file.tensors if name.startswith(prefix)]
     # torchvision counts the stages from layer1, Detectron2 from res2.
     found = {match[1] for name in own if (match := re.match(r"((?:layer[1-4]|res[2-5])\.\d+)\.", name))}
@@ -258,9 +257,13 @@ def _backbone(file: PublishedFile, prefix: str, config: BackboneConfig) -> Backb
     if depth is None:
         expected = ", ".join(f"{BLOCKS[name]} (ResNet-{name})" for name in ("18", "34", "50", "101"))
         raise ValueError(f"found a backbone of {blocks} blocks, expected one of {expected}")
-    if any(name.endswith("num_batches_tracked") for name in own):
-        config = replace(config, norm="batch", frozen_stages=0)
     return replace(config, depth=depth)
+
+
+def _norms_that_learn(file: PublishedFile, config: BackboneConfig) -> BackboneConfig:
+    """`config` with norms that learn, where those of the file have counted their batches: frozen ones do not."""
+    counted = any(name.endswith("num_batches_tracked") for name in file.tensors)
+    return replace(config, norm="batch", frozen_stages=0) if counted else config
 
 
 def _class_names(count: int, chosen: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:

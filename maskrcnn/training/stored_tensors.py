@@ -20,7 +20,8 @@ _ARRAY_MAKERS = {
     for core in ("core", "_core")
     for name in ("multiarray._reconstruct", "multiarray.scalar", "numeric._frombuffer")
 }
-ARRAY_NAMES = _ARRAY_MAKERS | {"numpy.ndarray", "numpy.dtype", "_codecs.encode", "collections.OrderedDict"}
+_BYTES_MAKERS = {"_codecs.encode", "__builtin__.bytes", "builtins.bytes"}
+ARRAY_NAMES = _ARRAY_MAKERS | _BYTES_MAKERS | {"numpy.ndarray", "numpy.dtype", "collections.OrderedDict"}
 """All that a pickle of arrays has to name."""
 
 
@@ -131,8 +132,8 @@ def _as_text(value: Any) -> str | None:
 
 def _as_bytes(value: Any) -> bytes | None:
     """Bytes; Python 2's pickles have them as text, and early protocols as a request to encode a text."""
-    if isinstance(value, Made) and value.maker == "_codecs.encode" and isinstance(value.arguments, tuple):
-        value = value.arguments[0] if value.arguments else None
+    if isinstance(value, Made) and value.maker in _BYTES_MAKERS and isinstance(value.arguments, tuple):
+        value = value.arguments[0] if value.arguments else b""
     if isinstance(value, str):
         try:
             return value.encode("latin-1")
