@@ -310,7 +310,7 @@ class DataConfig(Section):
     """Which files are read, and how training pictures are cut and changed."""
 
     format: Literal["icdar2015", "icdar2017", "ctw1500", "totaltext", "mmocr", "coco"] = "icdar2015"
-    """The layout of the folder after --data; `evaluate` scores by the rules of that benchmark."""
+    """The layout of the folder after --data; `evaluate` scores by the rules of that benchmark (see `finds_text`)."""
     crop: Whole = 512
     """Side of the square crops that training sees, in pixels; 0: whole pictures."""
     short_sides: tuple[Count, ...] = ()
@@ -377,8 +377,12 @@ class Config(Section):
 
     @property
     def finds_text(self) -> bool:
-        """Whether this is a text detector: what it finds are outlines of words, and scored as such."""
-        return self.model.class_names == ("text",)
+        """Whether this is a text detector: what it finds are outlines of words, and scored as such.
+
+        The first class is text then; any more are not looked at (MMOCR's file for CTW1500 has 79). COCO's layout asks
+        for objects, also where they are called "text".
+        """
+        return self.model.class_names[0] == "text" and self.data.format != "coco"
 
     def for_classes(self, names: Sequence[str]) -> Config:
         """A copy for objects of other classes. Raises ConfigurationError if there are none, or two of one name."""

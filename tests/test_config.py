@@ -214,3 +214,18 @@ def test_something_that_is_no_dict_is_refused():
 def test_configurations_cannot_be_changed_by_accident():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().name = "other"
+
+
+@pytest.mark.parametrize(
+    ("names", "layout", "text"),
+    [
+        (("text",), "icdar2015", True),
+        (("text", "unused 2", "unused 3"), "icdar2015", True),  # as MMOCR's file for CTW1500
+        (("person", "text"), "icdar2015", False),
+        (("text",), "coco", False),  # somebody's own category of that name has boxes and masks like any other
+        (("text", "logo"), "coco", False),
+    ],
+)
+def test_what_a_text_detector_is(names, layout, text):
+    config = Config().for_classes(names).override([f"data.format={layout}"])
+    assert config.finds_text is text

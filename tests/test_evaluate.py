@@ -159,3 +159,11 @@ def test_best_threshold_is_the_lowest_of_the_best():
     word, wrong = rectangle(0), rectangle(100)
     images = (ImageTexts("a", (word,), np.array([False]), (word, wrong), np.array([0.68, 0.62])),)
     assert Evaluation(images).best_threshold() == 0.65
+
+
+def test_a_text_is_one_polygon():
+    """Objects of COCO may have several; their masks are scored, not their outlines."""
+    parts, zero = (rectangle(0), rectangle(40)), np.zeros(1, np.int64)
+    sample = Sample("a.png", picture(0), parts, zero + 1, zero > 0, part_of=np.repeat(zero, 2))
+    with pytest.raises(ValueError, match="^a.png: found a text of several polygons, expected one each$"):
+        evaluate_texts(None, [sample])
