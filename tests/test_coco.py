@@ -182,6 +182,15 @@ def test_missing_pictures_are_named(tmp_path):
         COCO(tmp_path)
 
 
+def test_a_name_longer_than_files_can_have_is_a_missing_picture(tmp_path):
+    content = small_coco()
+    write_coco(tmp_path, content)
+    content["images"][1]["file_name"] = "a" * 300
+    (tmp_path / "annotations" / "instances_train2017.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"found 3 pictures, 1 of them missing in .*train2017: a{300}$"):
+        COCO(tmp_path)
+
+
 # what is wrong
 
 

@@ -72,8 +72,9 @@ def find_pictures(annotations: Path, root: str | os.PathLike, file_names: Sequen
     inside += [Path("images", name) for name in own] + [Path(name) for name in FOLDERS_OF_PICTURES]
     folders = [base / folder for base in bases for folder in inside]
     some = file_names[:_TRIED]
-    best = max(folders, key=lambda folder: sum((folder / name).is_file() for name in some))
-    missing = [name for name in file_names if not (best / name).is_file()]
+    best = max(folders, key=lambda folder: sum(os.path.isfile(folder / name) for name in some))
+    # Not Path.is_file, for which a name that is too long is an error of its own.
+    missing = [name for name in file_names if not os.path.isfile(best / name)]
     if missing:
         names = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         found = f"{len(file_names)} pictures, {len(missing)} of them missing in {best}"
