@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,25 +16,28 @@ from maskrcnn.evaluation.coco_results import coco_task, read_results
 from maskrcnn.files import write_and_rename
 from maskrcnn.objects import FoundObject
 from maskrcnn.ops import run_length
+from maskrcnn.training.published_names import unused_name
 
 LOWEST_SCORE = 0.0
 """Average precision asks for everything that the network reports."""
 
 
-def category_ids(class_names: Sequence[str], data: COCO) -> tuple[int, ...]:
+def category_ids(class_names: Sequence[str], data: COCO) -> tuple[int | None, ...]:
     """The id that `data` gives to each class of a network, found by its name.
 
+    None for an output that means nothing, of which torchvision's networks for COCO have ten (`unused_name`).
     Raises ValueError for classes that the data does not have: what is found of them would count as false.
     """
     ids = dict(zip(data.class_names, data.category_ids, strict=True))
-    unknown = [name for name in class_names if name not in ids]
+    used = [name for label, name in enumerate(class_names, start=1) if name != unused_name(label)]
+    unknown = [name for name in used if name not in ids]
     if unknown:
         more = ", ..." if len(unknown) > 5 else ""
         raise ValueError(
             f"{data.file.path}: found no category for {len(unknown)} of the {len(class_names)} classes of the weights: "
             f"{', '.join(unknown[:5])}{more}"
         )
-    return tuple(ids[name] for name in class_names)
+    return tuple(ids.get(name) for name in class_names)
 
 
 def check_keypoints(model: ModelConfig, data: COCO) -> None:
@@ -64,19 +68,24 @@ def result_kinds(model: ModelConfig) -> tuple[Kind, ...]:
 
 
 def write_results(
-    found: Sequence[Sequence[FoundObject]], data: COCO, ids: Sequence[int], kinds: Sequence[Kind], folder: Path
+    found: Sequence[Sequence[FoundObject]], data: COCO, ids: Sequence[int | None], kinds: Sequence[Kind], folder: Path
 ) -> dict[Kind, Path]:
     """Writes what was found in each picture as COCO's result files, one for each kind, and returns where they are.
 
-    ids: the category of each class of the network, label 1 first. Results of masks carry no boxes: with them,
-    pycocotools would take a mask for as large as its box.
+    ids: the category of each class of the network, label 1 first; objects of a class with None are left out, and a
+    warning says how many. Results of masks carry no boxes: with them, pycocotools would take a mask for as large as
+    its box.
     """
+    nameless = sum(ids[one.label - 1] is None for objects in found for one in objects)
+    if nameless:
+        warnings.warn(f"left out {nameless} objects of classes that the network has never learnt", stacklevel=2)
     paths = {}
     for kind in kinds:
         records = [
             {"image_id": image_id, "category_id": ids[one.label - 1], "score": one.score, **_RECORDS[kind](one)}
             for image_id, objects in zip(data.image_ids, found, strict=True)
             for one in objects
+            if ids[one.label - 1] is not None
         ]
         paths[kind] = folder / f"{kind}.json"
         write_and_rename(paths[kind], json.dumps(records).encode())
