@@ -26,7 +26,8 @@ def category_ids(class_names: Sequence[str], data: COCO) -> tuple[int | None, ..
     """The id that `data` gives to each class of a network, found by its name.
 
     None for an output that means nothing, of which torchvision's networks for COCO have ten (`unused_name`).
-    Raises ValueError for classes that the data does not have: what is found of them would count as false.
+    Warns of classes that only the data has: all their objects count as missed. Raises ValueError for classes that the
+    data does not have: what is found of them would count as false.
     """
     ids = dict(zip(data.class_names, data.category_ids, strict=True))
     used = [name for label, name in enumerate(class_names, start=1) if name != unused_name(label)]
@@ -37,6 +38,11 @@ def category_ids(class_names: Sequence[str], data: COCO) -> tuple[int | None, ..
             f"{data.file.path}: found no category for {len(unknown)} of the {len(class_names)} classes of the weights: "
             f"{', '.join(unknown[:5])}{more}"
         )
+    missed = [name for name in ids if name not in class_names]
+    if missed:
+        more = ", ..." if len(missed) > 5 else ""
+        text = f"the weights do not know {len(missed)} of the {len(ids)} classes: {', '.join(missed[:5])}{more}"
+        warnings.warn(f"{data.file.path}: {text}; they count as not found", stacklevel=2)
     return tuple(ids.get(name) for name in class_names)
 
 
