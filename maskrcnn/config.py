@@ -235,8 +235,8 @@ class KeypointHeadConfig(Section):
 
     enabled: bool = False
     names: Names = PERSON_KEYPOINTS
-    """The points to find on each object, in the order of the heat maps. `left_...` and `right_...` of one name change
-    places in a mirror image."""
+    """The points to find on each object, in the order of the heat maps. Those that differ in left and right, such as
+    `left_eye` and `right_eye`, change places in a mirror image."""
     skeleton: tuple[tuple[str, str], ...] = PERSON_SKELETON
     """Pairs of names that pictures join by a line."""
     pooled_size: Count = 14

@@ -1,6 +1,9 @@
-"""The joints of a person, by the names and in the order of COCO, and the lines that make a figure of them."""
+"""The joints of a person, by the names and in the order of COCO, and what names say of left and right."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Sequence
 
 PERSON_KEYPOINTS = (
     "nose",
@@ -25,3 +28,26 @@ PERSON_SKELETON = (
     ("right_shoulder", "right_hip"), ("right_hip", "right_knee"), ("right_knee", "right_ankle"),
 )  # fmt: skip
 """Pairs of keypoints that a picture joins: the `skeleton` of COCO's category, by names."""
+
+_OTHER_SIDE = {"left": "right", "right": "left"}
+
+
+def side_of(name: str) -> str:
+    """"left", "right" or "middle": where a keypoint is, by the words of its name: left_eye, eye-left, Upper Left."""
+    sides = [word for word in _words(name) if word in _OTHER_SIDE]
+    return sides[0] if sides else "middle"
+
+
+def mirrored_names(names: Sequence[str]) -> list[int]:
+    """For each of J keypoints the number of the one that a mirror makes of it: of `left_eye` that of `right_eye`."""
+    order = []
+    for index, name in enumerate(names):
+        twin = "".join(_OTHER_SIDE.get(word, word) for word in _words(name))
+        matching = [other for other, candidate in enumerate(names) if candidate.lower() == twin]
+        order.append(matching[0] if matching else index)
+    return order
+
+
+def _words(name: str) -> list[str]:
+    """In small letters, with what stands between them."""
+    return re.split("([^a-z]+)", name.lower())

@@ -44,7 +44,7 @@ class Sample:
     """(G, J, 3) float64: x, y in continuous pixels and visibility v of J named points of each object: 2 visible,
     1 known but hidden, 0 not labelled, and then x = y = 0. None where the data set has none."""
     keypoint_names: tuple[str, ...] = ()
-    """J names, of which a mirror image swaps `left_...` and `right_...`."""
+    """J names, of which a mirror image swaps those that differ in left and right (`maskrcnn.person`)."""
 
     def __post_init__(self) -> None:
         count = len(self.polygons) if self.part_of is None else len(self.labels)

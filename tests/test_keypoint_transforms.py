@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from maskrcnn.data import transforms
+from maskrcnn.person import mirrored_names
 from maskrcnn.structures import Sample
 
 PERSON = (
@@ -38,7 +39,7 @@ def two_people() -> Sample:
 
 def test_the_mirror_order_of_a_person_is_coco_s():
     order = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
-    assert transforms.mirrored_names(PERSON) == order
+    assert mirrored_names(PERSON) == order
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_the_mirror_order_of_a_person_is_coco_s():
     ],
 )
 def test_the_mirror_order_of_other_things(names, order):
-    assert transforms.mirrored_names(names) == order
+    assert mirrored_names(names) == order
 
 
 def test_a_mirror_image_swaps_left_and_right():

@@ -97,6 +97,9 @@ def test_a_legend_says_which_side_is_which():
     assert picture.height > 600 and picture.width == 600
     strip = np.asarray(picture)[600:]
     assert is_colour(strip, SKY_BLUE).any() and is_colour(strip, VERMILLION).any()
+    otherwise = draw_keypoints(image, figure(), ("eye-left", "eye-right", "Nose", "leftover"), ())  # as a mirror has it
+    strip = np.asarray(otherwise)[600:]
+    assert is_colour(strip, SKY_BLUE).any() and is_colour(strip, VERMILLION).any()
     sideless = draw_keypoints(image, figure(), ("a", "b", "c", "d"), ())
     assert sideless.size == (600, 600)
 

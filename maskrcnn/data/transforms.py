@@ -8,7 +8,6 @@ What changes colours only is written in `colours.py`, and can be had from here a
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -19,6 +18,7 @@ from maskrcnn.data.colours import change_colour as change_colour
 from maskrcnn.data.colours import jitter_colour as jitter_colour
 from maskrcnn.data.colours import paint_out_ignored as paint_out_ignored
 from maskrcnn.data.polygons import area, clip
+from maskrcnn.person import mirrored_names
 from maskrcnn.structures import Sample
 
 PADDING = (124, 116, 104)
@@ -114,19 +114,6 @@ def flip_horizontal(sample: Sample) -> Sample:
     if keypoints is not None:
         keypoints = keypoints[:, mirrored_names(sample.keypoint_names)]
     return replace(mirrored, polygons=polygons, keypoints=keypoints)
-
-
-def mirrored_names(names: Sequence[str]) -> list[int]:
-    """For each of J keypoints the number of the one that a mirror makes of it: of `left_eye` that of `right_eye`."""
-    swapped = {"left": "right", "right": "left"}
-    order = []
-    for index, name in enumerate(names):
-        # The side may stand anywhere among the words of a name: left_eye, eye_left, upper-left.
-        words = [swapped.get(word, word) for word in re.split("([^a-z]+)", name.lower())]
-        twin = "".join(words)
-        matching = [other for other, candidate in enumerate(names) if candidate.lower() == twin]
-        order.append(matching[0] if matching else index)
-    return order
 
 
 def rotate(sample: Sample, degrees: float, *, colour: Sequence[int] = PADDING) -> Sample:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from maskrcnn.person import side_of
 from maskrcnn.visualize.canvas import SKY_BLUE, VERMILLION, YELLOW, Canvas, Stroke
 
 CONFIDENT_SCORE = 2.0
@@ -31,7 +32,7 @@ def draw_keypoints(
     """
     canvas = Canvas(image)
     draw_figures(canvas, keypoints, names, skeleton, score_threshold)
-    present = {_side(name) for name in names}
+    present = {side_of(name) for name in names}
     entries = [(Stroke(_COLOURS[side]), side) for side in ("left", "right") if side in present]
     return canvas.with_legend(entries) if entries else canvas.picture
 
@@ -70,19 +71,14 @@ def draw_figures(
         radius = 1.3 * width * canvas.line / canvas.factor
         for name, point, level in zip(names, points, levels, strict=True):
             if level > 0:
-                side = _side(name)
+                side = side_of(name)
                 canvas.fill(_marker(point, 1.4 * radius, _CORNERS[side]), "black", 0.6 * level)
                 canvas.fill(_marker(point, radius, _CORNERS[side]), _COLOURS[side], level)
 
 
-def _side(name: str) -> str:
-    side = name.partition("_")[0]
-    return side if side in ("left", "right") else "middle"
-
-
 def _side_of_limb(start: str, end: str) -> str:
     """The side of a limb with both ends on one side, or one there and one in the middle; else the middle."""
-    sides = {_side(start), _side(end)} - {"middle"}
+    sides = {side_of(start), side_of(end)} - {"middle"}
     return sides.pop() if len(sides) == 1 else "middle"
 
 
