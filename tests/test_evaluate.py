@@ -165,5 +165,5 @@ def test_a_text_is_one_polygon():
     """Objects of COCO may have several; their masks are scored, not their outlines."""
     parts, zero = (rectangle(0), rectangle(40)), np.zeros(1, np.int64)
     sample = Sample("a.png", picture(0), parts, zero + 1, zero > 0, part_of=np.repeat(zero, 2))
-    with pytest.raises(ValueError, match="^a.png: found a text of several polygons, expected one each$"):
+    with pytest.raises(ValueError, match=r"^a.png: found a text of several polygons, expected one each$"):
         evaluate_texts(None, [sample])
