@@ -22,7 +22,7 @@ class VariantConfig(Section):
     fifth stage (figure 4, left); c5: on C5, at stride 32. Of either map every cell has the anchors of all sizes."""
     res5_stride: Literal[1, 2] = 1
     """Of the fifth stage on RoIs. 1: on 7 x 7 cells (figure 4); 2: on 14 x 14 (maskrcnn-benchmark, Detectron2), for
-    which `pooled_size` has to be 14; 7 x 7 remain of both."""
+    which `pooled_size` of every head should be 14, so that 7 x 7 remain; nothing depends on it."""
     roi_layer: Literal["align", "align_max", "warp", "warp_max", "pool"] = "align"
     """Table 2c. warp and pool round the RoI to cells of the map; a bin is the average of its samples or, with max and
     in pool, the largest."""
