@@ -48,7 +48,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="settings",
         metavar="section.key=value",
-        help="change settings (all are in maskrcnn/config.py); may be given several times",
+        help="change settings (all are in maskrcnn/config.py and model_config.py); may be given several times",
     )
 
 
