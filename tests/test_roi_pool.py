@@ -97,6 +97,15 @@ def test_a_bin_outside_the_feature_is_zero(implementation):
     assert argmax[0, 0, 0].tolist() == [[-1, 0], [-1, 8]]
 
 
+def test_a_feature_wider_than_float32_counts_is_not_left(implementation):
+    width = 2**24 + 3  # which float32 rounds up to 2^24 + 4
+    memory = torch.zeros(width + 1, dtype=torch.float16)
+    memory[width - 1], memory[width] = 3, 7
+    rois = torch.tensor([[[width - 20.0, 0, width + 80.0, 0]]])
+    pooled, argmax = implementation.pool(memory[:width].view(1, 1, 1, width), rois, 1, 1.0, False)
+    assert (pooled.item(), argmax.item()) == (3, width - 1)
+
+
 def test_of_equal_values_the_first_is_the_maximum(implementation):
     feature = torch.tensor([[[[0.0, 3, 1], [3, 0, 3], [0, 3, 0]]]])
     _, argmax = implementation.pool(feature, torch.tensor([[[0.0, 0, 2, 2]]]), 1, 1.0, False)

@@ -32,18 +32,23 @@ struct PixelRange {
   int64_t first, last;
 };
 
+// A whole number, or the nearest one from 0 to `extent`. It is compared as an integer, too: T may round the extent up, if
+// that has more digits.
+template <typename T>
+MASKRCNN_HOST_DEVICE MASKRCNN_ALWAYS_INLINE int64_t pixel_within(T pixel, int64_t extent) {
+  const int64_t whole = pixel > T(0) ? (pixel < static_cast<T>(extent) ? static_cast<int64_t>(pixel) : extent) : 0;
+  return whole < extent ? whole : extent;
+}
+
 template <typename T>
 MASKRCNN_HOST_DEVICE MASKRCNN_ALWAYS_INLINE PixelRange
 pixels_of_bin(const RoundedAxis<T>& axis, int64_t bin, int64_t extent) {
   if (std::isnan(axis.start)) {
     return {0, 0};
   }
-  const T end = static_cast<T>(extent);
-  T first = std::floor(static_cast<T>(bin) * axis.bin_size) + axis.start;
-  T last = std::ceil(static_cast<T>(bin + 1) * axis.bin_size) + axis.start;
-  first = first > T(0) ? (first < end ? first : end) : T(0);
-  last = last > T(0) ? (last < end ? last : end) : T(0);
-  return {static_cast<int64_t>(first), static_cast<int64_t>(last)};
+  const T first = std::floor(static_cast<T>(bin) * axis.bin_size) + axis.start;
+  const T last = std::ceil(static_cast<T>(bin + 1) * axis.bin_size) + axis.start;
+  return {pixel_within(first, extent), pixel_within(last, extent)};
 }
 
 // Whether a value takes the place of the maximum so far: of equals the first one stays, and a NaN, once met, for good.

@@ -9,6 +9,7 @@ from test_roi_pool import (  # noqa: F401
     LAYOUTS,
     random_rois,
     test_a_bin_outside_the_feature_is_zero,
+    test_a_feature_wider_than_float32_counts_is_not_left,
     test_agrees_with_the_loop,
     test_an_argmax_outside_the_feature_is_ignored,
     test_any_layout,
