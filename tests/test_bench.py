@@ -58,8 +58,7 @@ def test_whole_batches_give_the_same_on_both_sides():
     assert kept.shape == (2, 300) and (kept[:, 0] >= 0).all() and (kept[:, -1] == -1).all()
     if pooling.peer is not None:
         for level, theirs in zip(gradients, pooling.peer(), strict=True):
-            # They round the corners of the RoIs to bfloat16, and sum in it.
-            assert (level - theirs).abs().mean() < 0.1 * theirs.abs().mean()
+            torch.testing.assert_close(level, theirs, rtol=2e-2, atol=2e-2)
         assert [own[own >= 0].tolist() for own in kept] == [theirs.tolist() for theirs in suppression.peer()]
 
 

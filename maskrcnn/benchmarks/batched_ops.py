@@ -48,16 +48,17 @@ def _pyramid_roi_align(device: str, images: int, rois_per_image: int, channels: 
     peer = None
     if pooler is not None:
         multi_scale = pooler.MultiScaleRoIAlign([str(stride) for stride in STRIDES], output_size=7, sampling_ratio=2)
-        # torchvision wants one memory layout only, and RoIs in the dtype of the features.
+        # torchvision wants one memory layout only. It has no kernel for bfloat16: what it does under autocast, as
+        # training with it does, is to compute in float32 and give bfloat16 back.
         their_levels = {
             str(stride): level.detach().contiguous().requires_grad_()
             for stride, level in zip(STRIDES, levels, strict=True)
         }
-        their_rois = [boxes.to(torch.bfloat16) for boxes in rois]
 
         def peer() -> tuple[Tensor, ...]:
             """The gradient of each level."""
-            pooled = multi_scale(their_levels, their_rois, [(HEIGHT, WIDTH)] * images)
+            with torch.autocast(device, dtype=torch.bfloat16):
+                pooled = multi_scale(their_levels, list(rois), [(HEIGHT, WIDTH)] * images)
             return torch.autograd.grad(pooled, list(their_levels.values()), gradient)
 
     outputs = images * rois_per_image * channels * 49
