@@ -82,6 +82,10 @@ def describe_extension(with_cuda: bool) -> CppExtension:
         extension.include_dirs += cpp_extension.include_paths(device_type="cuda")
         extension.library_dirs += cpp_extension.library_paths(device_type="cuda")
         extension.libraries.append("cudart")
+        if sys.platform == "linux":
+            # What csrc/cuda_launch.h asks of PyTorch is in a library of CUDA builds alone, which libtorch.so brings
+            # along. No symbol is taken from libtorch.so itself, so many linkers would leave it out as not needed.
+            link_flags += ["-Wl,--no-as-needed", "-ltorch"]
     extension.sources = relative(sources)
     extension.define_macros += macros
     extension.extra_compile_args = compile_flags

@@ -9,6 +9,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
+import torch
 
 from maskrcnn import ops
 
@@ -85,6 +86,32 @@ def test_without_torch_setup_says_what_to_install():
 def test_force_cpu_leaves_cuda_out_and_says_so():
     result = run(sys.executable, "setup.py", "--version", FORCE_CPU="1")
     assert "compiling the C++ ops without the CUDA ops: FORCE_CPU=1 is set." in result.stdout, result.stderr
+
+
+LINKED_FLAGS = """
+import runpy, sys, setuptools
+setuptools.setup = lambda **settings: print(*settings["ext_modules"][0].extra_link_args)
+sys.argv = ["setup.py", "--version"]
+runpy.run_path("setup.py", run_name="__main__")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or shutil.which("c++") is None, reason="asks the linker of Linux")
+def test_cuda_ops_bring_the_library_along_that_knows_the_stream(tmp_path):
+    """Also where the linker leaves out what no symbol is taken from, as it does on Debian and Ubuntu."""
+    nvcc = tmp_path / "bin" / "nvcc"
+    nvcc.parent.mkdir()
+    nvcc.touch(mode=0o755)
+    result = run(sys.executable, "-c", LINKED_FLAGS, FORCE_CPU="", FORCE_CUDA="1", CUDA_HOME=str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    flags = result.stdout.splitlines()[-1].split()
+    (tmp_path / "empty.cpp").write_text("")
+    libraries = Path(torch.__file__).parent / "lib"
+    command = ["c++", "-shared", "-fPIC", tmp_path / "empty.cpp", "-Wl,--as-needed", f"-L{libraries}", "-ltorch"]
+    for more, needed in ((), False), (flags, True):
+        linked = run(*command, *more, "-o", tmp_path / "empty.so")
+        assert linked.returncode == 0, linked.stderr
+        assert (b"libtorch.so" in (tmp_path / "empty.so").read_bytes()) == needed
 
 
 @pytest.mark.slow
