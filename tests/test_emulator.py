@@ -92,7 +92,8 @@ __global__ void diverge(int how) {
 }
 int main(int, char** arguments) {
   try {
-    emulator::launch(2, arguments[2][0] - '0', diverge, arguments[1][0] - '0');
+    const dim3 grid(2, arguments[1][0] == '3' ? 1 << 16 : 1);
+    emulator::launch(grid, arguments[2][0] - '0', diverge, arguments[1][0] - '0');
     std::printf("well");
   } catch (const std::exception& error) {
     std::printf("%s", error.what());
@@ -107,6 +108,7 @@ def test_a_barrier_that_not_all_threads_reach_is_an_error_and_no_deadlock(tmp_pa
     assert len(set(re.findall(r"kernel\.cpp:\d+", run(program, "1", "8").stdout))) == 2
     assert run(program, "2", "8").stdout == "well"
     assert "a block has 1 to 1024 threads" in run(program, "2", "0").stdout
+    assert "less than 2^16 along y and z" in run(program, "3", "8").stdout
 
 
 LOST_VOTES = """

@@ -189,6 +189,9 @@ void launch(dim3 grid, dim3 shape, void (*kernel)(Parameters...), Arguments... a
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) {
     throw std::invalid_argument("a grid has at least one block");
   }
+  if (grid.x > 0x7fffffff || grid.y > 0xffff || grid.z > 0xffff) {
+    throw std::invalid_argument("a grid has less than 2^31 blocks along x, and less than 2^16 along y and z");
+  }
   Block together(count);
   std::mutex mutex;
   std::string failure;

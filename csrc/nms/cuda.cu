@@ -17,8 +17,6 @@ namespace {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-constexpr int kSurvivorThreads = 8 * kTile;
-
 template <typename T>
 void nms_of_all_images(
     const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& groups, T iou_threshold, Tensor& keep,

@@ -19,6 +19,7 @@ namespace maskrcnn {
 using Bits = unsigned long long;  // the type of CUDA's atomic operations on 64 bits
 constexpr int kTile = 64;         // a word has a bit for each box of a tile
 constexpr int kRankThreads = 256;
+constexpr int kSurvivorThreads = 8 * kTile;
 
 MASKRCNN_HOST_DEVICE inline int64_t tiles_of(int64_t count) {
   return (count + kTile - 1) / kTile;
@@ -104,10 +105,11 @@ find_suppressors(const RankedBox<T>* ranked, int64_t count, T iou_threshold, Bit
   suppressors[(image * count + rank) * tiles + better_tile] = bits;
 }
 
-// A block for each image, its threads a multiple of kTile: several in a row share the words of one box.
+// A block for each image, its threads a multiple of kTile, up to kSurvivorThreads: several in a row share the words of
+// one box.
 // survivors: (images, tiles), to work in; keep: (images, max_keep).
 template <typename T>
-__global__ void keep_survivors(
+__global__ void __launch_bounds__(kSurvivorThreads) keep_survivors(
     const RankedBox<T>* ranked, const Bits* suppressors, int64_t count, int64_t max_keep, Bits* survivors,
     int64_t* keep) {
   __shared__ Bits fallen;                   // of this tile: suppressed by survivors of earlier tiles, or no candidate
