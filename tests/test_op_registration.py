@@ -79,6 +79,18 @@ def test_gradients_agree_with_finite_differences(pool, layout):
         assert torch.autograd.gradcheck(lambda feature: pool(feature, BOXES), features[0], fast_mode=True)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("pool", [pyramid_roi_align, *POOLERS])
+def test_second_derivatives_agree_with_finite_differences(pool, layout):
+    """As a penalty on gradients needs them. PyTorch would take the gradient for a constant, and only warn."""
+    features = [level[:1].double().contiguous(memory_format=layout).requires_grad_() for level in FEATURES]
+    boxes = BOXES[:1]
+    if pool is pyramid_roi_align:
+        assert torch.autograd.gradgradcheck(lambda *levels: pool(list(levels), boxes), features, fast_mode=True)
+    else:
+        assert torch.autograd.gradgradcheck(lambda feature: pool(feature, boxes), features[0], fast_mode=True)
+
+
 GRAPHS = {
     "nms": lambda boxes: ops.nms(boxes, SCORES[:, : boxes.shape[1]], iou_threshold=0.5, max_keep=3),
     "match_boxes": lambda boxes: ops.match_boxes(OTHERS, OTHER_FLAGS, boxes, FLAGS[:, : boxes.shape[1]], floor=0.1),

@@ -175,6 +175,26 @@ torch.library.register_autograd(
 )
 
 
+# Both ops are linear, so the gradient of the gradient is pooled where the gradient was spread.
+def _remember_rois(ctx: Any, inputs: tuple, output: list[Tensor]) -> None:
+    _, rois, _, _, *ctx.settings = inputs
+    ctx.save_for_backward(rois)
+
+
+def _second_pyramid_roi_align_gradient(ctx: Any, levels: Sequence[Tensor]) -> tuple:
+    (rois,) = ctx.saved_tensors
+    pooled = torch.ops.maskrcnn.pyramid_roi_align(list(levels), rois, *ctx.settings)
+    return pooled, *[None] * (3 + len(ctx.settings))
+
+
+torch.library.register_autograd(
+    "maskrcnn::pyramid_roi_align_backward",
+    _second_pyramid_roi_align_gradient,
+    setup_context=_remember_rois,
+    lib=_library,
+)
+
+
 def _remember_argmax(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
     feature, *_, ctx.channels_last = inputs
     ctx.mark_non_differentiable(output[1])
@@ -189,6 +209,25 @@ def _roi_pool_gradient(ctx: Any, gradient: Tensor, _: Tensor) -> tuple:
 
 
 torch.library.register_autograd("maskrcnn::roi_pool", _roi_pool_gradient, setup_context=_remember_argmax, lib=_library)
+
+def _remember_places(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    gradient, argmax, *_ = inputs
+    ctx.save_for_backward(argmax)
+    ctx.dtype = gradient.dtype
+
+
+def _second_roi_pool_gradient(ctx: Any, total: Tensor) -> tuple:
+    (argmax,) = ctx.saved_tensors
+    pixels = argmax.transpose(1, 2).flatten(2).long()  # (B, C, R * S * S)
+    outside = (pixels < 0) | (pixels >= total.shape[2] * total.shape[3])  # an empty bin has -1
+    found = total.flatten(2).gather(2, pixels.masked_fill(outside, 0)).masked_fill(outside, 0)
+    pooled = found.unflatten(2, (argmax.shape[1], *argmax.shape[3:])).transpose(1, 2)
+    return pooled.to(ctx.dtype), None, None, None, None
+
+
+torch.library.register_autograd(
+    "maskrcnn::roi_pool_backward", _second_roi_pool_gradient, setup_context=_remember_places, lib=_library
+)
 
 # RoIAlign and RoIPool run in whatever dtype autocast gave the features; comparing boxes takes more digits than bfloat16
 # has.
