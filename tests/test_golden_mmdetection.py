@@ -39,7 +39,7 @@ def test_the_case_is_not_trivial(golden):
     for name in case.SIZES:
         assert golden[f"{name}_boxes"].shape == (50, 4) and (golden[f"{name}_scores"] > 0.5).sum() > 30
         assert len(np.unique(golden[f"{name}_labels"])) > 5, "classes must be able to change places"
-        assert 0.15 < golden[f"{name}_masks"].std(), "masks are neither flat nor all alike"
+        assert golden[f"{name}_masks"].std() > 0.15, "masks are neither flat nor all alike"
     assert all(golden[f"loss_{name}"] > 0.01 for name in ("rpn_objectness", "rpn_box", "class", "box", "mask"))
 
 
@@ -71,7 +71,6 @@ def test_a_scaled_picture_is_what_opencv_makes_of_it(golden, model):
     [
         ("anchors.round_to_pixels=True", "wide_boxes"),
         ("image.size_divisor=32", "wide_boxes"),
-        ("rpn.low_quality=own_best", "loss_rpn_box"),
         ("rpn.box_loss=smooth_l1", "loss_rpn_box"),
         ("box_head.aligned=False", "wide_boxes"),
         ("box_head.sampling_ratio=2", "wide_boxes"),

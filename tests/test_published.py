@@ -1,4 +1,4 @@
-"""Importing what other libraries have published: every name, the order of the numbers, the conventions, and refusals."""
+"""Importing what other libraries have published: names, the order of the numbers, conventions, and what is refused."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.model.resnet import ResNet
 from maskrcnn.training import published_conventions as conventions
 from maskrcnn.training import published_names as names
-from maskrcnn.training.checkpoint import load_weights
+from maskrcnn.training.checkpoint import load_weights, save_weights
 from maskrcnn.training.published import import_weights, start_from
 
 WIDTH, PYRAMID, HIDDEN = 4, 8, 16
@@ -53,11 +53,6 @@ def narrow(path: Path, family: str, **settings: object):
 
 
 # Names and shapes, at full size
-
-
-def with_classes(model, count: int, **backbone: object):
-    classes = tuple(f"class {index}" for index in range(count))
-    return Config(model=model).override([f"model.backbone.{key}={value}" for key, value in backbone.items()]).model, classes
 
 
 FULL_SIZE = {
@@ -126,7 +121,8 @@ def test_torchvision_names_of_both_times_give_the_same_network(tmp_path, legacy)
     imported = narrow(path, "torchvision")
     assert imported.config.model.backbone.norm_epsilon == (0.0 if legacy else 1e-5)
     assert len(imported.state) == 307
-    first = narrow(save(tmp_path / "new.pth", dict(zip(published.torchvision(**NARROW), values, strict=True))), "torchvision")
+    current = dict(zip(published.torchvision(**NARROW), values, strict=True))
+    first = narrow(save(tmp_path / "new.pth", current), "torchvision")
     assert all(torch.equal(first.state[name], value) for name, value in imported.state.items())
 
 
@@ -138,7 +134,7 @@ def test_torchvision_conventions_and_classes(tmp_path):
     assert model.class_names[0] == "person" and model.class_names[89] == "toothbrush"
     unused = [label for label, name in enumerate(model.class_names, 1) if name == f"unused {label}"]
     assert tuple(unused) == names.COCO_GAPS and len(set(model.class_names)) == 90
-    assert (model.anchors.round_to_pixels, model.box_head.aligned, model.mask_head.paste) == (True, False, "padded_resize")
+    assert model.anchors.round_to_pixels and not model.box_head.aligned and model.mask_head.paste == "padded_resize"
     assert imported.extra == {"imported_from": path.name, "family": "torchvision"}
     assert "epsilon of the norms is 0" in imported.notes[0]
     other = narrow(path, "torchvision", settings=["model.backbone.norm_epsilon=0.001"])
@@ -408,7 +404,8 @@ def test_a_training_of_detectron2_is_a_file_of_pytorch(tmp_path):
     state = draw(published.detectron2(classes=3, **NARROW))
     content = {"model": state, "optimizer": {"state": {}}, "iteration": 5}
     imported = narrow(save(tmp_path / "model_final.pth", content), "detectron2", classes=("a", "b", "c"))
-    assert all(torch.equal(imported.state[name], value) for name, value in detectron2_network(tmp_path, state)[1].state.items())
+    zoo = detectron2_network(tmp_path, state)[1]
+    assert all(torch.equal(imported.state[name], value) for name, value in zoo.state.items())
 
 
 def test_a_stem_for_other_statistics_than_pixels_have_is_refused(tmp_path):
@@ -490,7 +487,7 @@ def test_outputs_without_number_are_refused_before_anything_is_made(tmp_path):
 
 def test_settings_that_ask_for_another_network_are_refused(tmp_path):
     path = save(tmp_path / "x.pth", draw(published.torchvision(**NARROW)))
-    with pytest.raises(ValueError, match=r"the network is to have pyramid\.norm\.0\.weight, which that library's has not"):
+    with pytest.raises(ValueError, match=r"the network is to have pyramid\.norm\.0\.weight, which that library's has"):
         narrow(path, "torchvision", settings=["model.backbone.pyramid_norm=batch"])
 
 
@@ -528,15 +525,14 @@ def test_training_starts_from_an_imported_resnet(tmp_path, capsys):
     message = mistake(capsys, "predict", out, tmp_path / "x.jpg", "--out", tmp_path / "found")
     assert message == f"{out}: found a backbone without a detector, which is for `train --init`"
     wrong = [*SETTINGS, "model.backbone.depth=18", "model.backbone.norm=batch_eval"]
-    message = mistake(capsys, "train", "text_small", "--data", data, "--out", tmp_path / "other", "--init", out, "--set", *wrong)
+    other = ["train", "text_small", "--data", data, "--out", tmp_path / "other", "--init", out, "--set", *wrong]
+    message = mistake(capsys, *other)
     assert f"{out}: " in message and "do not fit this model" in message
 
 
 def test_frozen_norms_take_a_backbone_without_its_counters(tmp_path):
     state = draw(published.resnet("18", 16))
     imported = import_weights(save(tmp_path / "r.pth", state), "torchvision", settings=["model.backbone.width=16"])
-    from maskrcnn.training.checkpoint import save_weights
-
     save_weights(tmp_path / "r.safetensors", imported.state, imported.config, extra=imported.extra)
     config = Config(model=imported.config.model).override(
         ["model.backbone.norm=batch_frozen", "model.backbone.pyramid_channels=8", "model.box_head.hidden=8"]

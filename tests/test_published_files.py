@@ -52,7 +52,9 @@ def tensors() -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("how", [ZIP, EARLIER])
-@pytest.mark.parametrize("wrap", [dict, OrderedDict, lambda state: {"model": state}, lambda state: {"state_dict": state}])
+@pytest.mark.parametrize(
+    "wrap", [dict, OrderedDict, lambda state: {"model": state}, lambda state: {"state_dict": state}]
+)
 def test_tensors_of_pytorch_come_back(tmp_path, how, wrap):
     expected = tensors()
     torch.save(wrap(expected), tmp_path / "x.pth", **how)
@@ -150,7 +152,9 @@ def save_plain(value: object, path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "save", [torch.save, lambda value, path: torch.save(value, path, **EARLIER), save_plain], ids=["zip", "earlier", "pkl"]
+    "save",
+    [torch.save, lambda value, path: torch.save(value, path, **EARLIER), save_plain],
+    ids=["zip", "earlier", "pkl"],
 )
 def test_code_is_refused_and_not_run(tmp_path, save):
     harm = tmp_path / "harm"
@@ -180,7 +184,7 @@ def test_truncated_files(tmp_path, how, kept):
     ("content", "message"),
     [
         (b"", "refused: it is empty"),
-        (b"<!DOCTYPE html><html><head>", "refused: it is a web page (b'<!DOCTYPE html><html'...), as a failed download"),
+        (b"<!DOCTYPE html><html><head>", "refused: it is a web page (b'<!DOCTYPE html><html'...), as a failed"),
         (b"\n\n  <HTML>", "refused: it is a web page"),
         (b"version https://git-lfs.github.com/spec/v1", "refused: it begins b'version https://', expected what"),
         (b"PK\x03\x04", "refused: truncated or damaged zip"),

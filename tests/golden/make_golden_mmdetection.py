@@ -49,12 +49,12 @@ class CompiledOps(types.ModuleType):
 
 sys.modules["mmcv._ext"] = CompiledOps("mmcv._ext")
 
-import mmcv
-import mmdet
-from golden import mmdetection_case as case
-from golden.published_case import COMPARED, MASKS, disagreements, object_mask, picture
-from mmdet.core import BitmapMasks
-from mmdet.models import build_detector
+import mmcv  # noqa: E402 (which imports its ops)
+import mmdet  # noqa: E402
+from golden import mmdetection_case as case  # noqa: E402
+from golden.published_case import COMPARED, MASKS, disagreements, object_mask, picture  # noqa: E402
+from mmdet.core import BitmapMasks  # noqa: E402
+from mmdet.models import build_detector  # noqa: E402
 
 CODER = {"type": "DeltaXYWHBBoxCoder", "target_means": [0.0] * 4}
 BOX_DEVIATIONS, ANCHOR_DEVIATIONS = [0.1, 0.1, 0.2, 0.2], [1.0] * 4

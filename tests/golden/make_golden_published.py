@@ -109,7 +109,9 @@ def main() -> None:
     if wrong:
         sys.exit("\n".join([*wrong, "nothing was stored"]))
     versions = {"torch_version": np.array(torch.__version__), "torchvision_version": np.array(torchvision.__version__)}
-    stored = {name: value.astype(np.float32) if value.dtype == np.float64 else value for name, value in expected.items()}
+    stored = {
+        name: value.astype(np.float32) if value.dtype == np.float64 else value for name, value in expected.items()
+    }
     np.savez_compressed(FILE, **stored, **versions)
     print(f"{FILE.name}: {FILE.stat().st_size / 1024:.0f} KB")
 
