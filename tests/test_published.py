@@ -136,6 +136,7 @@ def test_torchvision_conventions_and_classes(tmp_path):
     assert tuple(unused) == names.COCO_GAPS and len(set(model.class_names)) == 90
     assert model.anchors.round_to_pixels and not model.box_head.aligned and model.mask_head.paste == "padded_resize"
     assert imported.extra == {"imported_from": path.name, "family": "torchvision"}
+    assert imported.config.data.format == "coco" and not imported.config.finds_text
     assert "epsilon of the norms is 0" in imported.notes[0]
     other = narrow(path, "torchvision", settings=["model.backbone.norm_epsilon=0.001"])
     assert other.config.model.backbone.norm_epsilon == 0.001

@@ -13,12 +13,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from maskrcnn.config import BackboneConfig, Config, ModelConfig, TextConfig
+from maskrcnn.config import BackboneConfig, Config, DataConfig, ModelConfig, TextConfig
 from maskrcnn.model.anchors import cell_anchors
 from maskrcnn.model.resnet import BLOCKS
 from maskrcnn.training import published_conventions as conventions
 from maskrcnn.training import published_names as names
 from maskrcnn.training.published_files import PublishedFile
+
+OBJECTS = DataConfig(format="coco", crop=0)
+"""What `evaluate` reads for weights that find objects."""
 
 MOST_CLASSES = 10_000
 """A file's shapes are only claims, and a name is made for every class."""
@@ -80,7 +83,7 @@ def _plan_torchvision(file: PublishedFile, file_name: str, classes: tuple[str, .
     )
     model = _without_missing_head(model, found, "roi_heads.mask_predictor.mask_fcn_logits.weight")
     rules = names.TORCHVISION_LEGACY if legacy else names.TORCHVISION
-    return Plan(Config("torchvision", model), rules, tuple(notes))
+    return Plan(Config("torchvision", model, data=OBJECTS), rules, tuple(notes))
 
 
 def _plan_imagenet(file: PublishedFile) -> Plan:
@@ -101,12 +104,13 @@ def _plan_mmdetection(file: PublishedFile, file_name: str, classes: tuple[str, .
         raise ValueError('found style "caffe" (strides and colours of MSRA\'s ResNets), expected style "pytorch"')
     anchors = _rows(file, prefix + "rpn_head.rpn_cls.weight", "mmdetection")
     is_text = anchors == len(conventions.MMOCR.anchors.ratios)
-    text, notes = TextConfig(), []
+    text, data, notes = TextConfig(), OBJECTS, []
     if is_text:
         model = conventions.MMOCR_1 if prefix else conventions.MMOCR
-        curved = "ctw1500" in file_name
-        long_side = 1600 if curved or "icdar2017" in file_name else 1920
-        text = TextConfig(shape="polygon" if curved else "quadrilateral")
+        layout = next((name for name in ("ctw1500", "icdar2017") if name in file_name), "icdar2015")
+        long_side = 1920 if layout == "icdar2015" else 1600
+        text = TextConfig(shape="polygon" if layout == "ctw1500" else "quadrilateral")
+        data = DataConfig(format=layout)
         model = replace(model, image=replace(model.image, short_side=long_side, long_side=long_side))
         notes.append(f"by its anchors it finds text; by its name, long sides of {long_side} pixels and {text.shape}s")
         # In MMOCR's file for CTW1500, 79 of the 80 classes are left over from COCO.
@@ -120,7 +124,7 @@ def _plan_mmdetection(file: PublishedFile, file_name: str, classes: tuple[str, .
     model = replace(model, backbone=backbone, class_names=_class_names(outputs - 1, classes, known))
     model = _without_missing_head(model, file.tensors, prefix + "roi_head.mask_head.conv_logits.weight")
     return Plan(
-        Config("mmocr" if is_text else "mmdetection", model, text),
+        Config("mmocr" if is_text else "mmdetection", model, text, data),
         names.MMDETECTION,
         tuple(notes),
         convert=_background_first,
@@ -188,7 +192,7 @@ def _plan_detectron2(file: PublishedFile, file_name: str, classes: tuple[str, ..
         return _background_first(name, tensor)
 
     ignored = r"pixel_(mean|std)|(proposal_generator\.)?anchor_generator\.cell_anchors\.\d+"
-    return Plan(Config("detectron2", model), names.DETECTRON2, notes, convert, ignored)
+    return Plan(Config("detectron2", model, data=OBJECTS), names.DETECTRON2, notes, convert, ignored)
 
 
 def _pixel_statistic(file: PublishedFile, name: str) -> tuple[float, ...] | None:
