@@ -19,6 +19,7 @@ from maskrcnn.model_config import (
     MaskHeadConfig,
     ModelConfig,
     RPNConfig,
+    unused_class,
 )
 from maskrcnn.settings import (
     ConfigurationError,
@@ -51,6 +52,7 @@ __all__ = [
     "TrainingConfig",
     "VariantConfig",
     "setting_names",
+    "unused_class",
 ]
 
 
@@ -140,10 +142,11 @@ class Config(Section):
     def finds_text(self) -> bool:
         """Whether this is a text detector: what it finds are outlines of words, and scored as such.
 
-        The first class is text then; any more are not looked at (MMOCR's file for CTW1500 has 79). COCO's layout asks
-        for objects, also where they are called "text".
+        The only class that a training has seen is text then. COCO's layout asks for objects, also where they are called
+        "text".
         """
-        return self.model.class_names[0] == "text" and self.data.format != "coco"
+        used = [self.model.class_names[label - 1] for label in self.model.used_labels]
+        return used == ["text"] and self.data.format != "coco"
 
     def for_classes(self, names: Sequence[str]) -> Config:
         """A copy for objects of other classes. Raises ConfigurationError if there are none, or two of one name."""

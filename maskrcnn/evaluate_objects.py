@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from maskrcnn.config import ModelConfig
+from maskrcnn.config import ModelConfig, unused_class
 from maskrcnn.data.coco import COCO
 from maskrcnn.detector import Detector
 from maskrcnn.evaluation.average_precision import AveragePrecision, Kind, average_precision
@@ -16,22 +16,21 @@ from maskrcnn.evaluation.coco_results import coco_task, read_results
 from maskrcnn.files import write_and_rename
 from maskrcnn.objects import FoundObject
 from maskrcnn.ops import run_length
-from maskrcnn.training.published_names import unused_name
 
 LOWEST_SCORE = 0.0
 """Average precision asks for everything that the network reports."""
 
 
-def category_ids(class_names: Sequence[str], data: COCO) -> tuple[int | None, ...]:
+def category_ids(class_names: Sequence[str], data: COCO) -> tuple[int, ...]:
     """The id that `data` gives to each class of a network, found by its name.
 
-    None for an output that means nothing, of which torchvision's networks for COCO have ten (`unused_name`).
+    0 for an output of which nothing is ever found (`unused_class`): torchvision's networks for COCO have ten.
     Warns of classes that only the data has: all their objects count as missed. Raises ValueError for classes that the
     data does not have: what is found of them would count as false.
     """
     ids = dict(zip(data.class_names, data.category_ids, strict=True))
-    used = [name for label, name in enumerate(class_names, start=1) if name != unused_name(label)]
-    unknown = [name for name in used if name not in ids]
+    unused = {unused_class(label) for label in range(1, len(class_names) + 1)}
+    unknown = [name for name in class_names if name not in ids and name not in unused]
     if unknown:
         more = ", ..." if len(unknown) > 5 else ""
         raise ValueError(
@@ -43,7 +42,7 @@ def category_ids(class_names: Sequence[str], data: COCO) -> tuple[int | None, ..
         more = ", ..." if len(missed) > 5 else ""
         text = f"the weights do not know {len(missed)} of the {len(ids)} classes: {', '.join(missed[:5])}{more}"
         warnings.warn(f"{data.file.path}: {text}; they count as not found", stacklevel=2)
-    return tuple(ids.get(name) for name in class_names)
+    return tuple(ids.get(name, 0) for name in class_names)
 
 
 def check_keypoints(model: ModelConfig, data: COCO) -> None:
@@ -74,24 +73,19 @@ def result_kinds(model: ModelConfig) -> tuple[Kind, ...]:
 
 
 def write_results(
-    found: Sequence[Sequence[FoundObject]], data: COCO, ids: Sequence[int | None], kinds: Sequence[Kind], folder: Path
+    found: Sequence[Sequence[FoundObject]], data: COCO, ids: Sequence[int], kinds: Sequence[Kind], folder: Path
 ) -> dict[Kind, Path]:
     """Writes what was found in each picture as COCO's result files, one for each kind, and returns where they are.
 
-    ids: the category of each class of the network, label 1 first; objects of a class with None are left out, and a
-    warning says how many. Results of masks carry no boxes: with them, pycocotools would take a mask for as large as
-    its box.
+    ids: the category of each class of the network, label 1 first. Results of masks carry no boxes: with them,
+    pycocotools would take a mask for as large as its box.
     """
-    nameless = sum(ids[one.label - 1] is None for objects in found for one in objects)
-    if nameless:
-        warnings.warn(f"left out {nameless} objects of classes that the network has never learnt", stacklevel=2)
     paths = {}
     for kind in kinds:
         records = [
             {"image_id": image_id, "category_id": ids[one.label - 1], "score": one.score, **_RECORDS[kind](one)}
             for image_id, objects in zip(data.image_ids, found, strict=True)
             for one in objects
-            if ids[one.label - 1] is not None
         ]
         paths[kind] = folder / f"{kind}.json"
         write_and_rename(paths[kind], json.dumps(records).encode())

@@ -228,12 +228,20 @@ class KeypointHeadConfig(Section):
             raise ConfigurationError(f"KeypointHeadConfig.skeleton: found {unknown}, expected pairs of names")
 
 
+def unused_class(label: int) -> str:
+    """What class `label` is called if a published file has an output for it that no training has ever seen.
+
+    Such an output counts in the softmax, and what it finds, if anything, is no object.
+    """
+    return f"unused {label}"
+
+
 @dataclass(frozen=True)
 class ModelConfig(Section):
     """The network: which parts, how wide, and which conventions."""
 
     class_names: Names = ("text",)
-    """Foreground classes; class i + 1 is class_names[i], class 0 is the background."""
+    """Foreground classes; class i + 1 is class_names[i], class 0 is the background; see also `unused_class`."""
     image: ImageConfig = field(default_factory=ImageConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     anchors: AnchorConfig = field(default_factory=AnchorConfig)
@@ -256,6 +264,11 @@ class ModelConfig(Section):
     def class_count(self) -> int:
         """K, with the background."""
         return len(self.class_names) + 1
+
+    @property
+    def used_labels(self) -> tuple[int, ...]:
+        """Labels of the classes that a training has seen: all but those that are called unused."""
+        return tuple(label for label, name in enumerate(self.class_names, 1) if name != unused_class(label))
 
     @property
     def region_channels(self) -> int:

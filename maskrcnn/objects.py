@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from maskrcnn import ops
+from maskrcnn.config import unused_class
 from maskrcnn.ops import run_length
 from maskrcnn.ops.run_length import RunLengths
 from maskrcnn.structures import Detections
@@ -45,7 +46,8 @@ def found_objects(
 ) -> tuple[FoundObject, ...]:
     """The objects of one image of the batch with score >= `score_threshold`, best first.
 
-    picture_size (H, W); paste: the convention of `maskrcnn.ops.paste_masks`, `MaskHeadConfig.paste`.
+    picture_size (H, W); paste: the convention of `maskrcnn.ops.paste_masks`, `MaskHeadConfig.paste`. What is found of
+    a class called `unused_class` is no object.
     """
     chosen = detections.valid[image_index].clone()
     # In float64, like every other comparison with a threshold.
@@ -72,6 +74,7 @@ def found_objects(
             None if keypoints is None else keypoints[index],
         )
         for index, (label, box) in enumerate(zip(labels, boxes.double().cpu().numpy(), strict=True))
+        if class_names[label - 1] != unused_class(label)
     )
 
 

@@ -229,3 +229,10 @@ def test_configurations_cannot_be_changed_by_accident():
 def test_what_a_text_detector_is(names, layout, text):
     config = Config().for_classes(names).override([f"data.format={layout}"])
     assert config.finds_text is text
+
+
+def test_classes_that_no_training_has_seen_are_known_by_their_names():
+    config = Config(model=ModelConfig(class_names=("text", "unused 2", "unused 3")))
+    assert config.model.used_labels == (1,) and config.model.class_count == 4 and config.finds_text
+    config = Config(model=ModelConfig(class_names=("text", "unused 3")))
+    assert config.model.used_labels == (1, 2) and not config.finds_text

@@ -54,6 +54,13 @@ def data(tmp_path) -> COCO:
     return COCO(write_coco(tmp_path / "data"))
 
 
+def test_a_class_that_no_training_has_seen_needs_no_category(data):
+    ids = dict(zip(data.class_names, data.category_ids, strict=True))
+    assert category_ids(("cat", "unused 2", "dog"), data) == (ids["cat"], 0, ids["dog"])
+    with pytest.raises(ValueError, match="found no category for 1 of the 3 classes of the weights: unused 7"):
+        category_ids(("cat", "unused 7", "dog"), data)  # not the name that its place would have
+
+
 def test_the_truth_scores_one(data, tmp_path):
     told = []
     found = find_objects(KnowsTheTruth(data), data, lambda done, total: told.append((done, total)))
@@ -129,17 +136,3 @@ def test_classes_are_found_by_their_names(data):
     message = r"instances_train2017.json: found no category for 2 of the 3 classes of the weights: horse, cow$"
     with pytest.raises(ValueError, match=message):
         category_ids(("horse", "cat", "cow"), data)
-
-
-def test_outputs_that_mean_nothing_have_no_category(data, tmp_path):
-    """torchvision's networks have an output for each id up to 90, ten of which COCO has given to nothing."""
-    ids = category_ids(("dog", "unused 2", "cat"), data)
-    assert ids == (3, None, 7)
-    with pytest.raises(ValueError, match=r"1 of the 2 classes of the weights: unused 1$"):
-        category_ids(("dog", "unused 1"), data)  # not the name that its place would have
-    box = np.array([1.0, 2, 4, 6])
-    found = [(FoundObject(2, "unused 2", 0.9, box, None, None), FoundObject(3, "cat", 0.8, box, None, None)), (), ()]
-    with pytest.warns(UserWarning, match=r"^left out 1 objects of classes that the network has never learnt$"):
-        paths = write_results(found, data, ids, ("bbox",), tmp_path)
-    written = json.loads(paths["bbox"].read_text())
-    assert [(record["category_id"], record["score"]) for record in written] == [(7, 0.8)]

@@ -35,6 +35,14 @@ def test_objects_by_hand():
     assert found_objects(detections(), 0, (10, 12), NAMES, "pixel_centres") == ()
 
 
+def test_a_class_that_no_training_has_seen_has_no_objects():
+    """Outputs that a published file has and nobody has taught; "unused" elsewhere is a class as any other."""
+    found = found_objects(detections(), 1, (10, 12), ("cat", "unused 2"), "pixel_centres")
+    assert [one.name for one in found] == ["cat"]
+    found = found_objects(detections(), 1, (10, 12), ("unused 2", "dog"), "pixel_centres")
+    assert [one.name for one in found] == ["dog", "unused 2"]
+
+
 def test_a_threshold_is_reached_by_what_is_equal():
     scores = torch.tensor([[0.0, 0, 0], [0.5, 0.25, 0]])
     for threshold, count in ((0.25, 2), (0.26, 1), (0.5, 1), (0.51, 0)):

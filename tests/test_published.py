@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from published_tensors import draw
 from small_text import SETTINGS, mistake, run, write_icdar2015
 from torch.nn import functional as F
 
-from maskrcnn.config import Config
+from maskrcnn.config import Config, KeypointHeadConfig, MaskHeadConfig
 from maskrcnn.data.loader import normalise
 from maskrcnn.detector import load
 from maskrcnn.model.mask_rcnn import MaskRCNN
@@ -55,10 +56,18 @@ def narrow(path: Path, family: str, **settings: object):
 # Names and shapes, at full size
 
 
+KEYPOINTS = replace(
+    conventions.TORCHVISION,
+    mask_head=MaskHeadConfig(enabled=False),
+    keypoint_head=KeypointHeadConfig(enabled=True, aligned=False),
+)
 FULL_SIZE = {
     "torchvision": (conventions.TORCHVISION, 90, "50", names.TORCHVISION, published.torchvision()),
     "torchvision, old names": (
         conventions.TORCHVISION, 90, "50", names.TORCHVISION_LEGACY, published.torchvision(legacy=True)
+    ),
+    "torchvision, keypoints": (
+        KEYPOINTS, 1, "50", names.TORCHVISION, published.torchvision(classes=2, keypoints=17)
     ),
     "mmdetection": (conventions.MMDETECTION, 80, "50", names.MMDETECTION, published.mmdetection()),
     "mmdetection, ResNet-101": (
@@ -95,6 +104,7 @@ def test_the_counts_of_tensors_are_those_of_the_specification():
     ("convention", "classes", "count"),
     [
         (conventions.TORCHVISION, 90, 44_401_393),
+        (KEYPOINTS, 1, 59_137_258),
         (conventions.MMOCR, 1, 43_973_728),
         (conventions.MMOCR, 80, 44_398_906),
         (conventions.MMDETECTION, 80, 44_396_336),
@@ -164,6 +174,19 @@ def test_a_network_without_masks_is_imported_without_a_mask_head(tmp_path):
     imported = narrow(save(tmp_path / "fasterrcnn.pth", state), "torchvision")
     assert not imported.config.model.mask_head.enabled
     MaskRCNN(imported.config.model).load_state_dict(imported.state)
+
+
+def test_keypoints_of_torchvision(tmp_path):
+    shapes = published.torchvision(classes=2, keypoints=17, legacy=True, **NARROW)
+    settings = [f"model.keypoint_head.channels={2 * PYRAMID}"]
+    imported = narrow(save(tmp_path / "k.pth", draw(shapes)), "torchvision", settings=settings)
+    model = imported.config.model
+    assert model.class_names == ("person",) and not model.mask_head.enabled
+    assert model.keypoint_head.enabled and not model.keypoint_head.aligned and len(model.keypoint_head.names) == 17
+    MaskRCNN(model).load_state_dict(imported.state)
+    shapes = published.torchvision(classes=2, keypoints=5, **NARROW)
+    with pytest.raises(ValueError, match=r"found keypoints of shape \(16, 5, 4, 4\), expected the 17 of a person"):
+        narrow(save(tmp_path / "k.pth", draw(shapes)), "torchvision")
 
 
 def test_networks_of_another_make_are_refused(tmp_path):

@@ -13,12 +13,21 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from maskrcnn.config import BackboneConfig, Config, DataConfig, ModelConfig, TextConfig
+from maskrcnn.config import (
+    BackboneConfig,
+    Config,
+    DataConfig,
+    KeypointHeadConfig,
+    ModelConfig,
+    TextConfig,
+    unused_class,
+)
 from maskrcnn.model.anchors import cell_anchors
 from maskrcnn.model.resnet import BLOCKS
 from maskrcnn.training import published_conventions as conventions
 from maskrcnn.training import published_names as names
 from maskrcnn.training.published_files import PublishedFile
+from maskrcnn.training.stored_tensors import StoredTensor
 
 OBJECTS = DataConfig(format="coco", crop=0)
 """What `evaluate` reads for weights that find objects."""
@@ -63,9 +72,8 @@ def _plan_torchvision(file: PublishedFile, file_name: str, classes: tuple[str, .
     outputs = _rows(file, "roi_heads.box_predictor.cls_score.weight", "torchvision")
     if "roi_heads.box_head.5.weight" in found or "backbone.fpn.inner_blocks.0.1.weight" in found:
         raise ValueError("found a network of version 2 (maskrcnn_resnet50_fpn_v2), expected one of version 1")
-    if "roi_heads.keypoint_predictor.kps_score_lowres.weight" in found:
-        raise ValueError("found a Keypoint R-CNN, which cannot be imported yet")
-    known = names.coco_classes_by_id() if outputs == 91 else ()
+    keypoint_head = _keypoint_head(found.get("roi_heads.keypoint_predictor.kps_score_lowres.weight"))
+    known = names.coco_classes_by_id() if outputs == 91 else ("person",) if keypoint_head.enabled else ()
     legacy = "rpn.head.conv.weight" in found
     backbone = _norms_that_learn(file, _backbone(file, "backbone.body.", conventions.TORCHVISION.backbone))
     notes = []
@@ -79,11 +87,24 @@ def _plan_torchvision(file: PublishedFile, file_name: str, classes: tuple[str, .
             "0: --set model.backbone.norm_epsilon=0"
         )
     model = replace(
-        conventions.TORCHVISION, backbone=backbone, class_names=_class_names(outputs - 1, classes, known)
+        conventions.TORCHVISION,
+        backbone=backbone,
+        class_names=_class_names(outputs - 1, classes, known),
+        keypoint_head=keypoint_head,
     )
     model = _without_missing_head(model, found, "roi_heads.mask_predictor.mask_fcn_logits.weight")
     rules = names.TORCHVISION_LEGACY if legacy else names.TORCHVISION
     return Plan(Config("torchvision", model, data=OBJECTS), rules, tuple(notes))
+
+
+def _keypoint_head(stored: StoredTensor | None) -> KeypointHeadConfig:
+    """The head whose last layer is `stored`, if there is one. Raises ValueError if it has other points than persons."""
+    if stored is None:
+        return KeypointHeadConfig()
+    expected = len(KeypointHeadConfig().names)
+    if len(stored.shape) != 4 or stored.shape[1] != expected:
+        raise ValueError(f"found keypoints of shape {stored.shape}, expected the {expected} of a person")
+    return KeypointHeadConfig(enabled=True, aligned=False)
 
 
 def _plan_imagenet(file: PublishedFile) -> Plan:
@@ -114,7 +135,7 @@ def _plan_mmdetection(file: PublishedFile, file_name: str, classes: tuple[str, .
         model = replace(model, image=replace(model.image, short_side=long_side, long_side=long_side))
         notes.append(f"by its anchors it finds text; by its name, long sides of {long_side} pixels and {text.shape}s")
         # In MMOCR's file for CTW1500, 79 of the 80 classes are left over from COCO.
-        known = ("text", *map(names.unused_name, range(2, outputs)))
+        known = ("text", *map(unused_class, range(2, outputs)))
     else:
         model = conventions.MMDETECTION
         known = _classes_in(file.meta)

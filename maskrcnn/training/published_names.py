@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from maskrcnn.config import unused_class
+
 Rules = tuple[tuple[str, str], ...]
 
 
@@ -120,12 +122,7 @@ COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 """The ids that no category has."""
 
 
-def unused_name(label: int) -> str:
-    """What a class is called that a file has an output for and that no training has ever seen, so never appears."""
-    return f"unused {label}"
-
-
 def coco_classes_by_id() -> tuple[str, ...]:
     """90 names: that of category id i stands at i - 1."""
     names = iter(COCO_CLASSES)
-    return tuple(unused_name(label) if label in COCO_GAPS else next(names) for label in range(1, 91))
+    return tuple(unused_class(label) if label in COCO_GAPS else next(names) for label in range(1, 91))

@@ -54,7 +54,9 @@ def imported(folder: Path) -> MaskRCNN:
     source, out = folder / "mask_rcnn_r50_fpn_160e_ctw1500_00000000-00000000.pth", folder / "imported.safetensors"
     meta = {"CLASSES": "text", "config": "model = dict(...)", "epoch": 160}
     torch.save({"meta": meta, "state_dict": weights()}, source, _use_new_zipfile_serialization=False)
-    assert main(["import", str(source), "--from", "mmdetection", "--out", str(out), "--set", *NARROW]) == 0
+    names = [f"class{label}" for label in range(1, CLASSES + 1)]  # otherwise all but the first would be unused
+    command = ["import", str(source), "--from", "mmdetection", "--out", str(out), "--classes", *names, "--set", *NARROW]
+    assert main(command) == 0
     return load(out, settings=["model.image.largest_enlargement=1.0"]).model
 
 

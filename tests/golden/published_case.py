@@ -19,7 +19,9 @@ from maskrcnn.config import Config, ImageConfig
 from maskrcnn.data.loader import normalise
 from maskrcnn.detector import Detector, load
 from maskrcnn.model.mask_rcnn import MaskRCNN
+from maskrcnn.person import PERSON_KEYPOINTS
 from maskrcnn.structures import Batch, Targets
+from maskrcnn.training.published_names import COCO_GAPS
 
 SIZES = {"wide": (480, 640), "tall": (640, 427), "large": (1000, 1400)}
 """Height and width of each picture: two are enlarged, one is reduced."""
@@ -27,6 +29,15 @@ CALM = {"cls_score": 2.0, "mask_fcn_logits": 4.0, "rpn.head.bbox_pred": 0.15, "b
 """Gains that do not make the rounding of fifty layers visible; some classes are likelier from the start instead."""
 MASKS = 8
 """Of so many detections of each picture the masks are compared."""
+
+KEYPOINT_SIZES = {"people": (240, 320), "person": (320, 213)}
+KEYPOINT_SIDES = (320, 480)
+"""Short and long side in the network: where maps are enlarged less, fewer points hang by a rounding error."""
+PERSONS = (
+    ((1, (30.0, 40.0, 180.0, 200.0)), (1, (200.0, 60.0, 300.0, 330.0))),
+    ((1, (10.0, 100.0, 200.0, 340.0)), (1, (360.0, 20.0, 430.0, 180.0))),
+)
+"""What is in the training pictures of the Keypoint R-CNN."""
 
 TRAINING_SIZE = (352, 448)
 OBJECTS = (
@@ -41,7 +52,14 @@ def weights() -> dict[str, torch.Tensor]:
     state = draw(torchvision(legacy=True), {**CALM, **GAIN})
     name = "roi_heads.box_predictor.cls_score.bias"
     state[name] = 4 * uniform(name, (91,), -1.0, 1.0) ** 3
+    state[name][list(COCO_GAPS)] = -20.0  # what no training has seen never appears
     return state
+
+
+def keypoint_weights() -> dict[str, torch.Tensor]:
+    """The same of a Keypoint R-CNN, which finds persons."""
+    gains = {**CALM, "kps_score_lowres": 6.0, **GAIN}
+    return draw(torchvision(classes=2, legacy=True, keypoints=17), {**gains, "cls_score": 1.0})
 
 
 def picture(name: str, size: tuple[int, int]) -> np.ndarray:
@@ -73,11 +91,12 @@ COMPARED = 50
 """Of so many detections of each picture, best first: what is cut off at the hundredth may depend on the processor."""
 
 
-def imported(folder: Path) -> MaskRCNN:
+def imported(state: dict[str, torch.Tensor], folder: Path, sides: tuple[int, int] = (800, 1333)) -> MaskRCNN:
     """The network from a file as torchvision publishes it, by the command."""
-    source, out = folder / "maskrcnn_resnet50_fpn_coco-00000000.pth", folder / "imported.safetensors"
-    torch.save(weights(), source, _use_new_zipfile_serialization=False)
-    assert main(["import", str(source), "--from", "torchvision", "--out", str(out)]) == 0
+    source, out = folder / "rcnn_resnet50_fpn_coco-00000000.pth", folder / "imported.safetensors"
+    torch.save(state, source, _use_new_zipfile_serialization=False)
+    settings = [f"model.image.short_side={sides[0]}", f"model.image.long_side={sides[1]}"]
+    assert main(["import", str(source), "--from", "torchvision", "--out", str(out), "--set", *settings]) == 0
     return load(out).model
 
 
@@ -85,11 +104,16 @@ def found_by_us(model: MaskRCNN, name: str, size: tuple[int, int]) -> dict[str, 
     """What our network finds in a picture, under the names of the golden file."""
     image = picture(name, size)
     found = Detector(model, Config(model=model.config))(image, score_threshold=1.0).detections
-    return {
+    special = {}
+    if found.masks is not None:
+        special[f"{name}_masks"] = found.masks[0, :MASKS].numpy()
+    if found.keypoints is not None:
+        special[f"{name}_keypoints"] = found.keypoints[0, :MASKS, :, :2].numpy()
+        special[f"{name}_peaks"] = found.keypoints[0, :MASKS, :, 2].numpy()
+    return special | {
         f"{name}_boxes": found.boxes[0, :COMPARED].numpy(),
         f"{name}_scores": found.scores[0, :COMPARED].numpy(),
         f"{name}_labels": found.labels[0, :COMPARED].numpy().astype(np.int16),
-        f"{name}_masks": found.masks[0, :MASKS].numpy(),
     }
 
 
@@ -108,21 +132,37 @@ def training_batch(image: ImageConfig, size: tuple[int, int], objects: tuple) ->
             boxes[index, slot], labels[index, slot], offsets[index, slot] = torch.tensor(box), label, length
             length += bitmaps[-1].numel()
     valid = labels > 0
-    targets = Targets(boxes, labels, valid, torch.zeros_like(valid), torch.cat(bitmaps), bitmap_boxes, offsets)
+    keypoints = torch.zeros(len(objects), slots, len(PERSON_KEYPOINTS), 3)
+    for index, listed in enumerate(objects):
+        for slot, (_, box) in enumerate(listed):
+            keypoints[index, slot] = object_keypoints(box)
+    targets = Targets(
+        boxes, labels, valid, torch.zeros_like(valid), torch.cat(bitmaps), bitmap_boxes, offsets, keypoints
+    )
     sizes = torch.tensor([size] * len(objects))
     images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
     return Batch(images, sizes, sizes, ("first", "second"), targets)
 
 
-def losses_of(model: MaskRCNN) -> dict[str, np.ndarray]:
+def object_keypoints(box: tuple[float, float, float, float]) -> torch.Tensor:
+    """(17, 3) x, y, visibility: points along a spiral, every third of them unlabelled."""
+    place = torch.arange(len(PERSON_KEYPOINTS)) / len(PERSON_KEYPOINTS)
+    x1, y1, x2, y2 = box
+    x = (x1 + x2) / 2 + (x2 - x1) / 2 * place * torch.cos(20 * place)
+    y = (y1 + y2) / 2 + (y2 - y1) / 2 * place * torch.sin(20 * place)
+    return torch.stack((x, y, torch.arange(len(PERSON_KEYPOINTS)) % 3), dim=1)
+
+
+def losses_of(model: MaskRCNN, objects: tuple = OBJECTS) -> dict[str, np.ndarray]:
     """Our losses on the training pictures, with samplers that take what comes first."""
     with mock.patch("torch.rand", lambda shape, device: torch.linspace(1, 0, shape[-1]).expand(shape)):
-        losses = model(training_batch(model.config.image, TRAINING_SIZE, OBJECTS)).losses
+        losses = model(training_batch(model.config.image, TRAINING_SIZE, objects)).losses
     return {f"loss_{name}": value.detach().numpy() for name, value in losses.items()}
 
 
-ALLOWED = {"boxes": 1e-3, "scores": 1e-5, "masks": 1e-4, "loss": 1e-5, "labels": 0}
-"""Largest difference: pixels of the picture, probabilities, and losses relative to themselves."""
+ALLOWED = {"boxes": 1e-3, "scores": 1e-5, "masks": 1e-4, "keypoints": 1e-3, "peaks": 1e-3, "loss": 1e-5, "labels": 0}
+"""Largest difference: pixels of the picture, probabilities, logits at the keypoints (which are tens), and losses
+relative to themselves."""
 
 
 def disagreements(values: dict[str, np.ndarray], expected: dict[str, np.ndarray], times: float = 1) -> list[str]:
