@@ -210,6 +210,7 @@ def _roi_pool_gradient(ctx: Any, gradient: Tensor, _: Tensor) -> tuple:
 
 torch.library.register_autograd("maskrcnn::roi_pool", _roi_pool_gradient, setup_context=_remember_argmax, lib=_library)
 
+
 def _remember_places(ctx: Any, inputs: tuple, output: Tensor) -> None:
     gradient, argmax, *_ = inputs
     ctx.save_for_backward(argmax)
