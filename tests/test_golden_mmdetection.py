@@ -40,7 +40,7 @@ def test_the_case_is_not_trivial(golden):
         assert golden[f"{name}_boxes"].shape == (50, 4) and (golden[f"{name}_scores"] > 0.5).sum() > 30
         assert len(np.unique(golden[f"{name}_labels"])) > 5, "classes must be able to change places"
         assert golden[f"{name}_masks"].std() > 0.15, "masks are neither flat nor all alike"
-    assert all(golden[f"loss_{name}"] > 0.01 for name in ("rpn_objectness", "rpn_box", "class", "box", "mask"))
+    assert all(golden[f"loss_{name}"] > 0.005 for name in ("rpn_objectness", "rpn_box", "class", "box", "mask"))
 
 
 @pytest.mark.parametrize("name", case.SIZES)
@@ -65,7 +65,6 @@ def test_a_scaled_picture_is_what_opencv_makes_of_it(golden, model):
     assert difference.max() < 1.01 and (difference > 0.5).mean() < 0.1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "part"),
     [

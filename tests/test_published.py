@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,6 @@ import published_tensors as published
 import pytest
 import safetensors
 import torch
-from published_tensors import draw
 from small_text import SETTINGS, mistake, run, write_icdar2015
 from torch.nn import functional as F
 
@@ -43,6 +43,16 @@ def save(path: Path, content: object) -> Path:
     else:
         torch.save(content, path)
     return path
+
+
+@lru_cache
+def _drawn(names: tuple, shapes: tuple) -> dict[str, torch.Tensor]:
+    return published.draw(dict(zip(names, shapes, strict=True)))
+
+
+def draw(shapes: published.Shapes) -> dict[str, torch.Tensor]:
+    """The same tensors every time, drawn once."""
+    return {name: value.clone() for name, value in _drawn(tuple(shapes), tuple(shapes.values())).items()}
 
 
 def arrays(state: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:

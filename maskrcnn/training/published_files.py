@@ -103,37 +103,38 @@ def _what_else(start: bytes) -> str:
 
 def _read_zip(path: Path) -> Any:
     try:
-        with zipfile.ZipFile(path) as archive:
-            entries = {entry.filename: entry for entry in archive.infolist()}
-            pickles = [name for name in entries if name.endswith("/data.pkl")]
-            if len(pickles) != 1:
-                raise Unreadable(f"a zip with {len(pickles)} data.pkl, expected the one that PyTorch writes")
-            root = pickles[0].removesuffix("data.pkl")
-            if root + "constants.pkl" in entries:
-                raise Unreadable("it is a TorchScript program, expected weights (a state dict)")
-            if entries[pickles[0]].file_size > LARGEST_PICKLE:
-                raise Unreadable(f"its data.pkl claims {entries[pickles[0]].file_size:,} bytes")
+        # Open as long as there are tensors that have not been read; it closes itself with the last of them.
+        archive = zipfile.ZipFile(path)
+        entries = {entry.filename: entry for entry in archive.infolist()}
+        pickles = [name for name in entries if name.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise Unreadable(f"a zip with {len(pickles)} data.pkl, expected the one that PyTorch writes")
+        root = pickles[0].removesuffix("data.pkl")
+        if root + "constants.pkl" in entries:
+            raise Unreadable("it is a TorchScript program, expected weights (a state dict)")
+        if entries[pickles[0]].file_size > LARGEST_PICKLE:
+            raise Unreadable(f"its data.pkl claims {entries[pickles[0]].file_size:,} bytes")
 
-            def storage(reference: Any) -> Any:
-                dtype, key, count = _storage_reference(reference)
-                entry = entries.get(f"{root}data/{key}")
-                # PyTorch stores numbers as they are; a packed entry could claim any size.
-                if entry is None or entry.file_size != count * dtype.itemsize or entry.compress_type:
-                    raise Unreadable(f"the numbers of storage {key} are missing, packed, or not {count:,}")
-                return Storage(dtype, count, lambda: _read_entry(path, entry))
+        def storage(reference: Any) -> Any:
+            dtype, key, count = _storage_reference(reference)
+            entry = entries.get(f"{root}data/{key}")
+            # PyTorch stores numbers as they are; a packed entry could claim any size.
+            if entry is None or entry.file_size != count * dtype.itemsize or entry.compress_type:
+                raise Unreadable(f"the numbers of storage {key} are missing, packed, or not {count:,}")
+            return Storage(dtype, count, lambda: _read_entry(archive, entry))
 
-            with archive.open(pickles[0]) as file:
-                content = file.read(LARGEST_PICKLE)
-            return read_pickle(io.BytesIO(content), _runs_no_code, storage)
+        content = _read_entry(archive, entries[pickles[0]])
     except Unreadable:
         raise
     except Exception as error:  # zipfile has many ways to fail on a damaged file
         raise Unreadable(f"truncated or damaged zip ({' '.join(str(error).split())[:100]})") from error
+    return read_pickle(io.BytesIO(content), _runs_no_code, storage)
 
 
-def _read_entry(path: Path, entry: zipfile.ZipInfo) -> bytes:
+def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """What is in an entry, no more than the size that it claims. Raises Unreadable."""
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(entry) as file:
+        with archive.open(entry) as file:
             return file.read(entry.file_size)
     except Exception as error:
         raise Unreadable(f"truncated or damaged zip ({' '.join(str(error).split())[:100]})") from error
