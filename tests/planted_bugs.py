@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
@@ -73,6 +75,11 @@ VARIANTS = "maskrcnn.model.variants"
 PROPOSALS, DETECTIONS = "maskrcnn.model.rpn:RPN.propose", "maskrcnn.model.detections"
 PASTE, POOL = "maskrcnn.ops.fallback_pasting", "maskrcnn.ops.fallback_pooling"
 POOL_IN_PYTORCH = SimpleNamespace(pool=fallback_pooling.roi_pool, spread=fallback_pooling.roi_pool_backward)
+
+_KEPT_UNTIL_THE_END = tempfile.TemporaryDirectory()
+FOLDER = Path(_KEPT_UNTIL_THE_END.name)
+"""For tests that write files."""
+DETECTRON2 = {"mean": (103.53, 116.28, 123.675), "deviation": (1.0,) * 3, "blue_first": True, "of_msra": True}
 
 BUGS = (
     # Boxes.
@@ -925,5 +932,53 @@ BUGS = (
         "len(np.unique(taken))",
         "len(taken)",
         "test_protocols:test_ctw1500s_own_rules_by_hand",
+    ),
+    PlantedBug(
+        "a background that stays the last class",
+        "maskrcnn.training.published_families:_background_first",
+        "tensor.roll(1, dims=0)",
+        "tensor.roll(0, dims=0)",
+        "test_published:test_mmdetections_background_comes_first_here",
+        {"tmp_path": FOLDER},
+    ),
+    PlantedBug(
+        "blue weights on red pixels",
+        "maskrcnn.training.published_families:_plan_detectron2",
+        "tensor.flip(1), theirs.flip(0)",
+        "tensor, theirs.flip(0)",
+        "test_published:test_detectron2s_features_come_out_of_our_pixels",
+        {"tmp_path": FOLDER, **DETECTRON2},
+    ),
+    PlantedBug(
+        "a stem that divides by the deviation once more",
+        "maskrcnn.training.published_families:_plan_detectron2",
+        "(ours / theirs)",
+        "(theirs / ours)",
+        "test_published:test_detectron2s_features_come_out_of_our_pixels",
+        {"tmp_path": FOLDER, **DETECTRON2},
+    ),
+    PlantedBug(
+        "strides in the 3 x 3 convolution of MSRA's bottlenecks",
+        "maskrcnn.training.published_families:_plan_detectron2",
+        "stride_in_first=of_msra",
+        "stride_in_first=False",
+        "test_published:test_detectron2s_features_come_out_of_our_pixels",
+        {"tmp_path": FOLDER, **DETECTRON2},
+    ),
+    PlantedBug(
+        "frozen norms of COCO_V1 with the usual epsilon",
+        "maskrcnn.training.published_families:_plan_torchvision",
+        "0.0 if published else 1e-5",
+        "1e-5",
+        "test_published:test_torchvision_names_of_both_times_give_the_same_network",
+        {"tmp_path": FOLDER, "legacy": True},
+    ),
+    PlantedBug(
+        "an array of Fortran's order read row by row",
+        "maskrcnn.training.stored_tensors:_as_array",
+        '"F" if columns_first else "C"',
+        '"C"',
+        "test_published_files:test_arrays_in_a_plain_pickle",
+        {"tmp_path": FOLDER, "protocol": 2},
     ),
 )

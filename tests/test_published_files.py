@@ -298,7 +298,7 @@ def test_any_wrong_byte_gives_tensors_or_one_line(tmp_path, how):
     torch.save({"meta": {"CLASSES": ("a",)}, "state_dict": OrderedDict(tensors())}, content, **how)
     random = np.random.default_rng(1)
     refused = 0
-    for _ in range(300):
+    for _ in range(150):
         changed = bytearray(content.getvalue())
         for _ in range(random.integers(1, 4)):
             changed[random.integers(len(changed))] = random.integers(256)
@@ -310,4 +310,4 @@ def test_any_wrong_byte_gives_tensors_or_one_line(tmp_path, how):
         except ValueError as error:
             refused += 1
             assert "\n" not in str(error)
-    assert refused > 30
+    assert refused > 15
