@@ -102,7 +102,7 @@ class Sample:
         return np.concatenate([low, high], axis=1)
 
     def only(self, objects: Sequence[int] | np.ndarray) -> Sample:
-        """The same picture with some of its objects: their numbers, ascending."""
+        """The same picture with some of its G objects: their numbers, ascending."""
         chosen = np.asarray(objects, dtype=np.int64)
         of_all = self.parts
         parts = [of_all[index] for index in chosen]

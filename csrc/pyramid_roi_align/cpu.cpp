@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "../floating_point.h"
+#include "../memory_layout.h"
 #include "arguments.h"
 #include "cpu_pyramid.h"
 
@@ -220,11 +221,7 @@ Tensor pool(
         "pyramid_roi_align: features must be on the CPU and of one dtype");
     pyramid.add(level, static_cast<const F*>(level.const_data_ptr()), strides[i]);
   }
-  Tensor output = channels_last ? torch::stable::new_empty(features[0], {batch, count, size, size, channels})
-                                : torch::stable::new_empty(features[0], {batch, count, channels, size, size});
-  if (channels_last) {
-    output = torch::stable::transpose(torch::stable::transpose(output, 2, 4), 3, 4);
-  }
+  Tensor output = new_bins(features[0], batch, count, channels, size, channels_last, features[0].scalar_type());
   if (output.numel() > 0) {
     pool_all<F, T>(pyramid, count, output, channels_last);
   }
@@ -257,11 +254,8 @@ std::vector<Tensor> spread(
   for (size_t i = 0; i < heights.size(); ++i) {
     STD_TORCH_CHECK(heights[i] > 0 && widths[i] > 0, "pyramid_roi_align: levels must not be empty");
     const int64_t batch = rois.size(0), channels = gradient.size(2);
-    Tensor level = channels_last ? torch::stable::new_zeros(rois, {batch, heights[i], widths[i], channels})
-                                 : torch::stable::new_zeros(rois, {batch, channels, heights[i], widths[i]});
-    if (channels_last) {
-      level = torch::stable::transpose(torch::stable::transpose(level, 1, 3), 2, 3);
-    }
+    Tensor level = new_maps(rois, batch, channels, heights[i], widths[i], channels_last, rois.scalar_type());
+    torch::stable::zero_(level);
     pyramid.add(level, level.mutable_data_ptr<T>(), strides[i]);
     result.push_back(level);
   }

@@ -9,6 +9,7 @@
 
 #include "../cuda_launch.h"
 #include "../floating_point.h"
+#include "../memory_layout.h"
 #include "arguments.h"
 #include "kernel.cuh"
 
@@ -74,8 +75,7 @@ Tensor pool(
     vectors = vectors && has_whole_vectors<F>(
                              data, channels, level.stride(1), {level.stride(0), level.stride(2), level.stride(3)});
   }
-  Tensor output = channels_last ? torch::stable::new_empty(features[0], {batch, count, size, size, channels})
-                                : torch::stable::new_empty(features[0], {batch, count, channels, size, size});
+  Tensor output = new_bins(features[0], batch, count, channels, size, channels_last, features[0].scalar_type());
   if (output.numel() > 0) {
     if (vectors) {
       launch_pooling<F, T, kVector<F>>(levels, pooling, contiguous_rois, channels_last, channels, output, stream);
@@ -83,7 +83,7 @@ Tensor pool(
       launch_pooling<F, T, 1>(levels, pooling, contiguous_rois, channels_last, channels, output, stream);
     }
   }
-  return channels_last ? torch::stable::transpose(torch::stable::transpose(output, 2, 4), 3, 4) : output;
+  return output;
 }
 
 Tensor pyramid_roi_align(
@@ -113,11 +113,8 @@ std::vector<Tensor> spread(
   int64_t tiles = 0;
   for (size_t i = 0; i < heights.size(); ++i) {
     STD_TORCH_CHECK(heights[i] > 0 && widths[i] > 0, "pyramid_roi_align: levels must not be empty");
-    Tensor level = channels_last ? torch::stable::new_empty(gradient, {batch, heights[i], widths[i], channels})
-                                 : torch::stable::new_empty(gradient, {batch, channels, heights[i], widths[i]});
-    if (channels_last) {
-      level = torch::stable::transpose(torch::stable::transpose(level, 1, 3), 2, 3);
-    }
+    Tensor level =
+        new_maps(gradient, batch, channels, heights[i], widths[i], channels_last, gradient.scalar_type());
     add_level(levels, level, static_cast<F*>(level.mutable_data_ptr()), strides[i]);
     tiles += tiles_along(heights[i]) * tiles_along(widths[i]);
     result.push_back(level);

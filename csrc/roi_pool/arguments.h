@@ -1,7 +1,6 @@
-// What memory safety asks of the arguments of RoIPool, and how its results lie in memory, wherever they are.
+// What memory safety asks of the arguments of RoIPool, wherever they are.
 #pragma once
 
-#include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
 #include <cstdint>
@@ -38,19 +37,6 @@ inline void check_roi_pool_backward_arguments(
       "roi_pool_backward: argmax must be int32, of the size of the gradient");
   STD_TORCH_CHECK(height > 0 && width > 0, "roi_pool_backward: the feature must have pixels");
   STD_TORCH_CHECK(height <= kMostPixels / width, "roi_pool_backward: the feature has 2^31 pixels or more");
-}
-
-// (B, R, C, S, S), in memory also (B, R, S, S, C).
-inline torch::stable::Tensor new_pooled(
-    const torch::stable::Tensor& feature, int64_t count, int64_t size, bool channels_last,
-    torch::headeronly::ScalarType dtype) {
-  const int64_t batch = feature.size(0), channels = feature.size(1);
-  if (!channels_last) {
-    return torch::stable::new_empty(feature, {batch, count, channels, size, size}, dtype);
-  }
-  const torch::stable::Tensor output =
-      torch::stable::new_empty(feature, {batch, count, size, size, channels}, dtype);
-  return torch::stable::transpose(torch::stable::transpose(output, 2, 4), 3, 4);
 }
 
 }  // namespace maskrcnn

@@ -9,6 +9,7 @@
 
 #include "../cuda_launch.h"
 #include "../floating_point.h"
+#include "../memory_layout.h"
 #include "arguments.h"
 #include "kernel.cuh"
 
@@ -37,8 +38,10 @@ std::tuple<Tensor, Tensor> roi_pool(
   const CurrentStream stream(rois);
   const ScalarType dtype = feature.scalar_type();
   const Tensor all_rois = torch::stable::contiguous(rois);
-  Tensor pooled = new_pooled(feature, rois.size(1), output_size, channels_last, dtype);
-  Tensor argmax = new_pooled(feature, rois.size(1), output_size, channels_last, ScalarType::Int);
+  Tensor pooled = new_bins(
+      feature, feature.size(0), rois.size(1), feature.size(1), output_size, channels_last, dtype);
+  Tensor argmax = new_bins(
+      feature, feature.size(0), rois.size(1), feature.size(1), output_size, channels_last, ScalarType::Int);
   if (pooled.numel() == 0) {
     return std::make_tuple(pooled, argmax);
   }
@@ -108,11 +111,7 @@ Tensor roi_pool_backward(
   const int64_t batch = gradient.size(0), channels = gradient.size(2);
   const ScalarType dtype = gradient.scalar_type();
   const ScalarType sum_type = dtype == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-  Tensor result = channels_last ? torch::stable::new_empty(gradient, {batch, height, width, channels}, sum_type)
-                                : torch::stable::new_empty(gradient, {batch, channels, height, width}, sum_type);
-  if (channels_last) {
-    result = torch::stable::transpose(torch::stable::transpose(result, 1, 3), 2, 3);
-  }
+  Tensor result = new_maps(gradient, batch, channels, height, width, channels_last, sum_type);
   if (result.numel() == 0) {
     return result;
   }

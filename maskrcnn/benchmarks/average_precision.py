@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from maskrcnn.benchmarks.comparison import Comparison
+from maskrcnn.benchmarks.comparison import Comparison, installed
 from maskrcnn.data.coco_annotations import read_annotations
 from maskrcnn.evaluation.average_precision import Kind, average_precision
 from maskrcnn.evaluation.coco_results import coco_task, read_results
@@ -32,7 +32,7 @@ def comparisons(images: int | None = None) -> Iterator[Comparison]:
 
     Both sides begin with the same two files and end with the twelve numbers.
     """
-    evaluation = _installed()
+    evaluation = installed("pycocotools.cocoeval")
     for kind, size in SIZES.items():
         count = size if images is None else images
         annotations, results = draw(kind, count)
@@ -132,11 +132,3 @@ def _theirs(truth: Path, found: Path, kind: Kind) -> Callable[[], list[float]]:
         return scored.stats.tolist()
 
     return run
-
-
-def _installed() -> bool:
-    try:
-        importlib.import_module("pycocotools.cocoeval")
-    except (ImportError, RuntimeError):
-        return False
-    return True

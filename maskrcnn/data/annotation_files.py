@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from maskrcnn.data.polygons import area, is_simple
+from maskrcnn.structures import Sample
 
 DONT_CARE = "###"
 """The transcription of what the annotators could not read: neither text nor background."""
@@ -60,6 +61,17 @@ class Annotations(NamedTuple):
     ignore: np.ndarray
     """(G,) bool."""
     problems: tuple[Problem, ...]
+
+    def sample(self, name: str, image: np.ndarray) -> Sample:
+        """The words with their picture (H, W, 3) uint8; all are of the one class, text."""
+        return Sample(
+            name=name,
+            image=image,
+            polygons=self.polygons,
+            labels=np.ones(len(self.polygons), dtype=np.int64),
+            ignore=self.ignore,
+            transcriptions=self.transcriptions,
+        )
 
 
 ParseFile = Callable[[bytes, str], list[Word]]

@@ -88,15 +88,9 @@ class MMOCR:
 
     def __getitem__(self, index: int) -> Sample:
         """The sample, with its picture freshly read. Raises ValueError for a picture that cannot be read."""
-        name, words = self.names[index], self.annotations(index)
-        return Sample(
-            name=name,
-            image=read_image(self._files[index].read(PurePosixPath(name).name), name),
-            polygons=words.polygons,
-            labels=np.ones(len(words.polygons), dtype=np.int64),
-            ignore=words.ignore,
-            transcriptions=words.transcriptions,
-        )
+        name = self.names[index]
+        content = self._files[index].read(PurePosixPath(name).name)
+        return self.annotations(index).sample(name, read_image(content, name))
 
     def annotations(self, index: int) -> Annotations:
         """The words of one picture, without reading the picture. `text` is there for some sets, else empty."""

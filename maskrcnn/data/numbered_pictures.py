@@ -13,8 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-import numpy as np
-
 from maskrcnn.data.annotation_files import Annotations, ParseFile, Problem, usable_words
 from maskrcnn.data.archives import Files, find_files
 from maskrcnn.data.images import read_image
@@ -123,15 +121,8 @@ class NumberedPictures:
 
     def __getitem__(self, index: int) -> Sample:
         """The sample, with its picture freshly read. Raises ValueError for a picture that cannot be read."""
-        name, words = self.names[index], self.annotations(index)
-        return Sample(
-            name=name,
-            image=read_image(self._files[index].read(name), name),
-            polygons=words.polygons,
-            labels=np.ones(len(words.polygons), dtype=np.int64),
-            ignore=words.ignore,
-            transcriptions=words.transcriptions,
-        )
+        name = self.names[index]
+        return self.annotations(index).sample(name, read_image(self._files[index].read(name), name))
 
     def annotations(self, index: int) -> Annotations:
         """The words of one picture, without reading the picture."""

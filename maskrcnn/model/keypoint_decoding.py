@@ -52,7 +52,10 @@ def decode_keypoints(heat_maps: Tensor, rois: Tensor, largest: tuple[int, int]) 
 
 
 def decode_each(heat_maps: Tensor, rois: Tensor) -> Tensor:
-    """`decode_keypoints`, each RoI at its own size: less work, but it must be asked for."""
+    """`decode_keypoints` of heat maps (N, J, m, m) in RoIs (N, 4) -> (N, J, 3), each RoI at its own size.
+
+    Less work, but the sizes have to be read: a GPU would wait for it.
+    """
     sizes = (rois[:, 2:] - rois[:, :2]).clamp(min=1).ceil().long().tolist()
     decoded = [
         decode_keypoints(heat_maps[i : i + 1], rois[i : i + 1], (height, width))
