@@ -155,6 +155,9 @@ class Targets(TensorFields):
     keypoints: Tensor | None = None
     """(B, G, J, 3) float32: x, y in pixels of the padded batch image, and the visibility v of `Sample.keypoints`;
     zeros in empty slots. None where there are none."""
+    seeds: Tensor | None = None
+    """(B,) int64: what the random samples of each image follow from, so that they do not depend on which other images
+    are in the batch, or on which device. None: they are drawn from PyTorch's generator."""
 
     def full_masks(self, height: int, width: int) -> Tensor:
         """(B, G, height, width) bool masks, for readers and tests; the model never forms them."""

@@ -354,10 +354,10 @@ BUGS = (
     ),
     PlantedBug(
         "each image counts its own samples only",
-        f"{LOSSES}:rpn_denominator",
-        "return valid.sum().clamp(min=1)",
-        "return valid.sum(dim=-1).max().clamp(min=1)",
-        "test_losses:test_rpn_denominator_counts_the_samples_of_the_whole_batch",
+        f"{LOSSES}:rpn_count",
+        "return valid.sum()",
+        "return valid.sum(dim=-1).max()",
+        "test_losses:test_rpn_count_counts_the_samples_of_the_whole_batch",
     ),
     # Mask targets.
     PlantedBug(

@@ -9,7 +9,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 LAYERS = (
-    {"structures", "settings", "person", "variant", "model_config", "config", "recipes", "boxes", "slots", "files"},
+    {
+        "structures", "settings", "person", "variant", "model_config", "config", "recipes", "boxes", "slots",
+        "precision", "files",
+    },
     {"ops"},
     {"targets"},
     {"model"},

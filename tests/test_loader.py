@@ -18,6 +18,7 @@ from maskrcnn.config import ImageConfig
 from maskrcnn.data.loader import (
     ObjectsLeftOut,
     Remembered,
+    Share,
     TrainingBatches,
     collate,
     inference_batch,
@@ -343,11 +344,11 @@ def stream(count: int = 10, batch_size: int = 4, seed: int = 0, **others) -> Tra
 
 def test_every_epoch_is_another_permutation_without_gaps():
     batches = stream(count=10, batch_size=4)
-    order = [index for step in range(10) for index in batches.indices(step)]
+    order = [index for step in range(10) for index in batches.order(step)]
     epochs = [order[start : start + 10] for start in range(0, 40, 10)]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 4
-    assert order != [index for step in range(10) for index in stream(seed=1).indices(step)]
+    assert order != [index for step in range(10) for index in stream(seed=1).order(step)]
 
 
 def test_remembered_samples_are_made_once_and_stay_as_they_were():
@@ -366,7 +367,7 @@ def test_remembered_samples_are_made_once_and_stay_as_they_were():
 
 
 def test_a_batch_may_be_larger_than_the_data_set():
-    indices = stream(count=3, batch_size=7).indices(0)
+    indices = stream(count=3, batch_size=7).order(0)
     assert sorted(indices[:3]) == sorted(indices[3:6]) == [0, 1, 2]
 
 
@@ -381,9 +382,41 @@ def test_a_batch_is_a_function_of_seed_and_step():
 def test_each_slot_augments_with_its_own_generator():
     batches = stream(seed=3)
     augmented = [
-        brighter(batches.samples[i], np.random.default_rng([3, 6, s])) for s, i in enumerate(batches.indices(6))
+        brighter(batches.samples[i], np.random.default_rng([3, 6, s])) for s, i in enumerate(batches.order(6))
     ]
     assert equal(batches[6], collate(augmented, IMAGE, ignored="ignore"))
+
+
+@pytest.mark.parametrize(("ranks", "parts"), [(1, 1), (2, 1), (1, 3), (2, 3), (6, 1)])
+def test_the_shares_of_a_batch_are_the_batch(ranks, parts):
+    """Pictures, augmentation and seeds do not depend on who makes them."""
+    whole = stream(batch_size=6)
+    for step in (0, 4):
+        items = []
+        for rank in range(ranks):
+            share = Share(rank, ranks, parts)
+            mine = TrainingBatches(Numbered(10), brighter, IMAGE, batch_size=6, seed=0, share=share)
+            items += [mine[step * parts + part] for part in range(parts)]
+        assert torch.equal(torch.cat([item.images for item in items]), whole[step].images)
+        assert sum((item.names for item in items), ()) == whole[step].names
+        assert torch.equal(torch.cat([item.targets.seeds for item in items]), whole[step].targets.seeds)
+
+
+def test_seeds_differ_between_slots_and_steps():
+    seeds = torch.cat([stream(batch_size=6)[step].targets.seeds for step in range(20)])
+    assert len(seeds.unique()) == 120 and not torch.equal(seeds[:6], stream(seed=1, batch_size=6)[0].targets.seeds)
+
+
+@pytest.mark.parametrize(("ranks", "parts", "found"), [(4, 1, "4 processes"), (2, 2, "2 processes of 2 parts")])
+def test_a_batch_that_cannot_be_shared_equally_is_refused(ranks, parts, found):
+    with pytest.raises(ValueError, match=f"found batch size 6 for {found}, expected a multiple of that"):
+        TrainingBatches(Numbered(10), brighter, IMAGE, batch_size=6, seed=0, share=Share(0, ranks, parts))
+
+
+def test_the_loader_gives_all_parts_of_each_step():
+    batches = TrainingBatches(Numbered(10), brighter, IMAGE, batch_size=4, seed=0, share=Share(parts=2))
+    items = list(training_loader(batches, steps=3, start=1, workers=0))
+    assert len(items) == 4 and all(equal(item, batches[2 + number]) for number, item in enumerate(items))
 
 
 def test_settings_reach_the_batches():

@@ -12,7 +12,7 @@ from maskrcnn.targets.losses import (
     class_loss,
     class_loss_each,
     mask_loss,
-    rpn_denominator,
+    rpn_count,
     rpn_objectness_loss,
     total_loss,
 )
@@ -31,22 +31,22 @@ def test_objectness_is_cross_entropy_over_the_sampled_anchors():
     """-ln 0.9 for a sure positive, -ln 0.8 for a fairly sure negative, and a slot that does not count."""
     logits = torch.tensor([[logit(0.9), logit(0.2), 5.0]])
     positive, valid = torch.tensor([[YES, NO, NO]]), torch.tensor([[YES, YES, NO]])
-    denominator = rpn_denominator(positive, valid, at_least_one_each=False)
-    loss = rpn_objectness_loss(logits, positive, valid, denominator)
+    count = rpn_count(positive, valid, at_least_one_each=False)
+    loss = rpn_objectness_loss(logits, positive, valid, count)
     assert_close(loss.item(), -(math.log(0.9) + math.log(0.8)) / 2)
 
 
-def test_rpn_denominator_counts_the_samples_of_the_whole_batch():
+def test_rpn_count_counts_the_samples_of_the_whole_batch():
     positive, valid = torch.tensor([[YES, NO, NO], [NO, NO, NO]]), torch.tensor([[YES, YES, NO], [YES, YES, YES]])
-    assert rpn_denominator(positive, valid, at_least_one_each=False).item() == 5
+    assert rpn_count(positive, valid, at_least_one_each=False).item() == 5
     # MMDetection: image 0 has 1 + 1, image 1 counts max(0, 1) + 3.
-    assert rpn_denominator(positive, valid, at_least_one_each=True).item() == 6
+    assert rpn_count(positive, valid, at_least_one_each=True).item() == 6
 
 
-def test_rpn_denominator_of_a_batch_without_samples():
+def test_rpn_count_of_a_batch_without_samples():
     none = torch.zeros(2, 3, dtype=torch.bool)
-    assert rpn_denominator(none, none, at_least_one_each=False).item() == 1
-    assert rpn_denominator(none, none, at_least_one_each=True).item() == 4
+    assert rpn_count(none, none, at_least_one_each=False).item() == 0
+    assert rpn_count(none, none, at_least_one_each=True).item() == 4
 
 
 def test_smooth_l1_is_a_parabola_below_beta_and_a_line_above():
@@ -149,10 +149,10 @@ def losses_of(case: dict, padding: int = 0, fill: float = 1e3) -> dict[str, torc
         return F.pad(value, (*rest, 0, padding), value=filling)
 
     positive, valid = padded("positive"), padded("valid")
-    denominator = rpn_denominator(positive, valid, at_least_one_each=False)
+    count = rpn_count(positive, valid, at_least_one_each=False)
     return {
-        "objectness": rpn_objectness_loss(padded("objectness"), positive, valid, denominator),
-        "box": box_loss(padded("deltas"), padded("goal") * 0.5, positive, denominator, "smooth_l1", 1 / 9),
+        "objectness": rpn_objectness_loss(padded("objectness"), positive, valid, count),
+        "box": box_loss(padded("deltas"), padded("goal") * 0.5, positive, count, "smooth_l1", 1 / 9),
         "class": class_loss(padded("logits"), padded("labels"), valid),
         "mask": mask_loss(padded("masks"), padded("mask_goal").clamp(max=1.0), positive),
     }
@@ -238,7 +238,7 @@ def test_a_batch_without_any_sample_has_losses_of_zero():
 
 def test_no_slots_at_all():
     none, four = torch.zeros(2, 0, dtype=torch.bool), torch.zeros(2, 0, 4)
-    assert rpn_objectness_loss(torch.zeros(2, 0), none, none, rpn_denominator(none, none, False)).item() == 0.0
+    assert rpn_objectness_loss(torch.zeros(2, 0), none, none, rpn_count(none, none, False)).item() == 0.0
     assert box_loss(four, four, none, torch.tensor(1), "l1", 1.0).item() == 0.0
     assert class_loss(four, torch.zeros(2, 0, dtype=torch.int64), none).item() == 0.0
     assert mask_loss(torch.zeros(2, 0, 4, 4), torch.zeros(2, 0, 4, 4), none).item() == 0.0

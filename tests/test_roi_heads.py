@@ -190,9 +190,10 @@ def test_losses_against_loops():
             box_loss += F.smooth_l1_loss(deltas, goal, beta=1 / 9, reduction="sum") / 5
             goal = soft_target(masks[0, truth], box.tolist())
             mask_loss += F.binary_cross_entropy_with_logits(logits[0, slot], goal, reduction="sum") / (4 * 28 * 28)
-    torch.testing.assert_close(losses["class"], class_loss)
-    torch.testing.assert_close(losses["box"], box_loss)
-    torch.testing.assert_close(losses["mask"], mask_loss)
+    torch.testing.assert_close(losses["class"].value, class_loss)
+    torch.testing.assert_close(losses["box"].value, box_loss)
+    torch.testing.assert_close(losses["mask"].value, mask_loss)
+    assert {name: int(loss.count) for name, loss in losses.items()} == {"class": 5, "box": 5, "mask": 4}
 
 
 def soft_target(mask, box):
@@ -215,7 +216,8 @@ def soft_target(mask, box):
 
 def losses_of(config, proposals, batch):
     heads = make_heads(config)
-    losses = heads.losses(random_features(batch.size), proposals, batch.targets, batch.image_sizes)
+    found = heads.losses(random_features(batch.size), proposals, batch.targets, batch.image_sizes)
+    losses = {name: loss.value for name, loss in found.items()}
     sum(losses.values()).backward()
     return heads, losses
 

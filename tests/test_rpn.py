@@ -202,17 +202,21 @@ def test_losses_against_loops():
         rpn.head.objectness.weight.normal_(std=0.3)
         rpn.head.deltas.weight.normal_(std=0.1)
         outputs = rpn(batch, random_features(3))
-        losses = rpn.losses(outputs, batch.targets)
+        losses = values(rpn.losses(outputs, batch.targets))
         expected = losses_by_loops(rpn, outputs, batch)
     assert losses.keys() == expected.keys()
     for name, value in expected.items():
         assert value > 0 and losses[name].item() == pytest.approx(float(value), rel=1e-5)
 
 
+def values(losses):
+    return {name: loss.value for name, loss in losses.items()}
+
+
 def test_a_picture_without_objects_is_all_background():
     rpn, batch = make_rpn(EVERYTHING), empty_batch(1)
     outputs = rpn(batch, random_features(1))
-    losses = rpn.losses(outputs, batch.targets)
+    losses = values(rpn.losses(outputs, batch.targets))
     logits = torch.cat(outputs.objectness, dim=1)
     torch.testing.assert_close(losses["rpn_objectness"], F.softplus(logits).mean())
     assert losses["rpn_box"] == 0
@@ -225,7 +229,7 @@ def test_anchors_in_dont_care_regions_teach_nothing():
     rpn = make_rpn(EVERYTHING)
     batch = make_batch([[(1, (0, 0, 96, 64))]], 1, ignored={(0, 0)})
     targets = replace(batch.targets, boxes=torch.tensor([[[-500.0, -500.0, 500.0, 500.0]]]))
-    losses = rpn.losses(rpn(batch, random_features(1)), targets)
+    losses = values(rpn.losses(rpn(batch, random_features(1)), targets))
     assert losses["rpn_objectness"] == 0 and losses["rpn_box"] == 0
 
 
@@ -239,7 +243,7 @@ def test_half_a_region_is_ignored():
     background = (anchors[:, 0] + anchors[:, 2]) / 2 >= 48
     assert 0 < background.sum() < len(anchors)
     expected = F.softplus(logits[background]).mean()
-    torch.testing.assert_close(rpn.losses(outputs, targets)["rpn_objectness"], expected)
+    torch.testing.assert_close(rpn.losses(outputs, targets)["rpn_objectness"].value, expected)
 
 
 @pytest.mark.parametrize(("denominator", "expected"), [("samples", 64), ("at_least_one_each", 65)])
@@ -249,7 +253,8 @@ def test_denominator_without_positives(denominator, expected):
     outputs = rpn(batch, random_features(1))
     outputs = RPNOutputs([torch.zeros_like(level) for level in outputs.objectness], outputs.deltas, outputs.anchors)
     loss = rpn.losses(outputs, batch.targets)["rpn_objectness"]
-    assert loss.item() == pytest.approx(64 * 0.693147 / expected, rel=1e-5)
+    assert loss.value.item() == pytest.approx(64 * 0.693147 / expected, rel=1e-5)
+    assert loss.count == expected
 
 
 def test_sampling_is_half_and_half_at_most():
@@ -268,5 +273,5 @@ def test_gradients_reach_the_head_from_both_losses():
     batch = make_batch([[(1, (10, 12, 44, 44))]], 1)
     for name, layer in (("rpn_objectness", rpn.head.objectness), ("rpn_box", rpn.head.deltas)):
         rpn.zero_grad()
-        rpn.losses(rpn(batch, random_features(1)), batch.targets)[name].backward()
+        rpn.losses(rpn(batch, random_features(1)), batch.targets)[name].value.backward()
         assert layer.weight.grad.any() and rpn.head.convolution.weight.grad.any()

@@ -5,7 +5,7 @@ import torch
 
 from maskrcnn.reference import sampling as reference
 from maskrcnn.slots import sample_by_priority
-from maskrcnn.targets.sampling import sample_hardest, sample_randomly
+from maskrcnn.targets.sampling import random_numbers, sample_hardest, sample_randomly
 
 
 def labels(positives: int, negatives: int, ignored: int, seed: int = 0) -> torch.Tensor:
@@ -91,6 +91,49 @@ def test_random_sampling_follows_the_seed():
     torch.manual_seed(3)
     again = sample_randomly(label, 64, 0.25)
     assert torch.equal(first.index, again.index) and not torch.equal(first.index, second.index)
+
+
+# Seeds.
+
+
+def scrambled(number: int) -> int:
+    """MurmurHash3's finaliser on one number, as its page gives it."""
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        number ^= number >> shift
+        number = number * factor % 2**32
+    return number ^ number >> 16
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**31, 2**32 - 1])
+def test_numbers_are_those_of_the_hash_one_by_one(seed):
+    expected = [scrambled(scrambled(place) ^ scrambled(seed)) // 256 / 2**24 for place in range(100)]
+    assert random_numbers(torch.tensor(seed), 100).tolist() == expected
+
+
+def test_numbers_are_uniform_and_know_nothing_of_each_other():
+    """Mean, spread and neighbours within five standard errors; also of seeds that differ in one bit, place by place."""
+    numbers = random_numbers(torch.tensor([5, 4, 5 + 2**20]), 100_000).double()
+    assert numbers.min() >= 0 and numbers.max() < 1
+    assert (numbers.mean(dim=1) - 0.5).abs().max() < 5 / (12 * 100_000) ** 0.5
+    tenths = torch.stack([torch.histc(row, 10, 0, 1) for row in numbers]) / 100_000
+    assert (tenths - 0.1).abs().max() < 5 * (0.09 / 100_000) ** 0.5
+    rows = torch.cat((numbers, numbers[:1].roll(1, dims=1)))
+    correlation = torch.corrcoef(rows) - torch.eye(4)
+    assert correlation.abs().max() < 5 / 100_000**0.5
+
+
+def test_a_sample_follows_from_its_seed_and_not_from_its_neighbours():
+    label = torch.stack([labels(100, 400, 0, seed) for seed in range(4)])
+    seeds = torch.tensor([7, 8, 9, 7])
+    together = sample_randomly(label, 64, 0.25, seeds)
+    for image in range(4):
+        alone = sample_randomly(label[image : image + 1], 64, 0.25, seeds[image : image + 1])
+        assert torch.equal(alone.index[0], together.index[image])
+    torch.manual_seed(0)
+    again = sample_randomly(label, 64, 0.25, seeds)
+    assert torch.equal(again.index, together.index)
+    same_labels = sample_randomly(label[:1].expand(2, -1), 64, 0.25, seeds[:2])
+    assert not torch.equal(same_labels.index[0], same_labels.index[1])
 
 
 # Empty.

@@ -13,8 +13,8 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
-from typing import Protocol
+from dataclasses import replace
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from maskrcnn.config import ImageConfig
+from maskrcnn.data.batch_order import BatchOrder
 from maskrcnn.data.batch_targets import Ignored, batch_targets
 from maskrcnn.data.batch_targets import ObjectsLeftOut as ObjectsLeftOut
 from maskrcnn.data.transforms import fitted_size, moved
@@ -154,12 +155,25 @@ def collate(samples: Sequence[Sample], image: ImageConfig, *, ignored: Ignored, 
     )
 
 
+class Share(NamedTuple):
+    """Which part of each step's batch a process makes: `rank` of `ranks`, which computes it in `parts`, one by one."""
+
+    rank: int = 0
+    ranks: int = 1
+    parts: int = 1
+
+
+EVERYTHING = Share()
+
+
 class TrainingBatches(Dataset):
     """The batches of a training run by number: item `step` is the whole `Batch` of that step.
 
-    Each epoch is a permutation of the data set, drawn from the seed and the epoch's number. Epochs follow each other
-    without a gap, so a batch may hold the end of one and the start of the next. Each sample is augmented with a
-    generator made from (seed, step, position in the batch).
+    What is in a batch, `maskrcnn.data.batch_order` says. Each sample is augmented with a generator made from (seed,
+    step, position in the batch), and from the same three follows what is sampled of it later (`Targets.seeds`).
+
+    share: of several processes, or of a batch in several parts, items are smaller: item `step * parts + part` holds the
+    neighbours in the batch of `step` that are this process's. Together, all shares are the whole batch.
     """
 
     def __init__(
@@ -172,38 +186,40 @@ class TrainingBatches(Dataset):
         seed: int,
         ignored: Ignored = "ignore",
         slots: int | None = None,
+        share: Share = EVERYTHING,
     ) -> None:
-        if len(samples) == 0:
-            raise ValueError("the data set has no pictures to train on")
-        if batch_size < 1:
-            raise ValueError(f"found batch size {batch_size}, expected 1 or more")
+        """Raises ValueError if there are no samples, or if a batch cannot be shared equally."""
         self.samples, self.augment, self.image = samples, augment, image
-        self.batch_size, self.seed, self.ignored, self.slots = batch_size, seed, ignored, slots
+        self.seed, self.ignored, self.slots, self.share = seed, ignored, slots, share
+        self.order = BatchOrder(len(samples), batch_size, seed)
+        if batch_size % (share.ranks * share.parts):
+            parts = f"{share.ranks} processes" + (f" of {share.parts} parts" if share.parts > 1 else "")
+            raise ValueError(f"found batch size {batch_size} for {parts}, expected a multiple of that")
 
-    def indices(self, step: int) -> list[int]:
-        """The B numbers of the samples in the batch of `step`."""
-        first = step * self.batch_size
-        places = (divmod(place, len(self.samples)) for place in range(first, first + self.batch_size))
-        return [int(_permutation(len(self.samples), self.seed, epoch)[place]) for epoch, place in places]
-
-    def __getitem__(self, step: int) -> Batch:
-        samples = []
-        for slot, index in enumerate(self.indices(step)):
-            random = np.random.default_rng([self.seed, step, slot])
-            samples.append(self.augment(self.samples[index], random))
-        return collate(samples, self.image, ignored=self.ignored, slots=self.slots)
+    def __getitem__(self, item: int) -> Batch:
+        step, part = divmod(item, self.share.parts)
+        size = self.order.batch_size // (self.share.ranks * self.share.parts)
+        first = (self.share.rank * self.share.parts + part) * size
+        indices, slots = self.order(step), range(first, first + size)
+        samples = [
+            self.augment(self.samples[indices[slot]], np.random.default_rng([self.seed, step, slot])) for slot in slots
+        ]
+        batch = collate(samples, self.image, ignored=self.ignored, slots=self.slots)
+        seeds = [np.random.SeedSequence([self.seed, step, slot, 2]).generate_state(1).item() for slot in slots]
+        return replace(batch, targets=replace(batch.targets, seeds=torch.tensor(seeds)))
 
 
 def training_loader(batches: TrainingBatches, *, steps: int, start: int = 0, workers: int = 1) -> Iterator[Batch]:
     """Yields the batches of steps start to steps - 1, made ahead by `workers` processes (0: by this one).
 
-    The batches do not depend on `workers`. A ValueError or OSError while making one is raised here as it was there,
-    one line, with the traceback of the worker as a note.
+    Of a share in several parts, each step has so many. The batches do not depend on `workers`. A ValueError or OSError
+    while making one is raised here as it was there, one line, with the traceback of the worker as a note.
     """
+    parts = batches.share.parts
     loader = DataLoader(
         _ErrorsAsItems(batches),
         batch_size=None,
-        sampler=range(start, steps),
+        sampler=range(start * parts, steps * parts),
         num_workers=workers,
         prefetch_factor=2 if workers else None,
         # Starting at once, with whatever data set a notebook has defined, needs fork; only Linux forks safely. The
@@ -225,9 +241,9 @@ class _ErrorsAsItems(Dataset):
     def __init__(self, batches: TrainingBatches) -> None:
         self.batches = batches
 
-    def __getitem__(self, step: int) -> Batch | Exception:
+    def __getitem__(self, item: int) -> Batch | Exception:
         try:
-            return self.batches[step]
+            return self.batches[item]
         except (ValueError, OSError) as error:
             error.add_note(traceback.format_exc())
             return error
@@ -249,12 +265,6 @@ def _wait_for_the_parent(parent: int) -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
         pass
     os._exit(0)
-
-
-@lru_cache(maxsize=2)
-def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
-    # The fourth number keeps this stream apart from those of the augmentation, which are made from three.
-    return np.random.default_rng([seed, epoch, 0, 1]).permutation(count)
 
 
 def _padded(pictures: Sequence[np.ndarray], divisor: int) -> tuple[Tensor, Tensor]:

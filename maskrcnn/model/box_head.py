@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from maskrcnn.config import ModelConfig
 from maskrcnn.model.norms import SlotBatchNorm
+from maskrcnn.precision import widened
 from maskrcnn.slots import gather_rows
 
 
@@ -52,7 +53,7 @@ class BoxHead(nn.Module):
                 hidden = norm(hidden, valid)
             hidden = F.relu(hidden, inplace=True)
         deltas = self.deltas(hidden)
-        return BoxOutputs(self.classes(hidden).float(), deltas.unflatten(-1, (-1, 4)).float())
+        return BoxOutputs(widened(self.classes(hidden)), widened(deltas.unflatten(-1, (-1, 4))))
 
     def deltas_of(self, outputs: BoxOutputs, labels: Tensor) -> Tensor:
         """The deltas (B, R, 4) of each RoI's class labels (B, R); those of background RoIs mean nothing."""

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn.config import ModelConfig
+from maskrcnn.precision import widened
 
 
 class KeypointHead(nn.Module):
@@ -32,6 +33,6 @@ class KeypointHead(nn.Module):
         hidden = pooled.flatten(0, 1)
         for convolution in self.convolutions:
             hidden = F.relu(convolution(hidden), inplace=True)
-        coarse = self.deconvolution(hidden).float()
+        coarse = widened(self.deconvolution(hidden))
         logits = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
         return logits.unflatten(0, pooled.shape[:2])

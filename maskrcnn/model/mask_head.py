@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn.config import ModelConfig
+from maskrcnn.precision import widened
 from maskrcnn.slots import gather_rows
 from maskrcnn.targets import losses
 
@@ -47,7 +48,7 @@ class MaskHead(nn.Module):
         for convolution in self.convolutions:
             hidden = F.relu(convolution(hidden), inplace=True)
         hidden = F.relu(self.deconvolution(hidden), inplace=True)
-        return self.logits(hidden).float()
+        return widened(self.logits(hidden))
 
     def loss(self, logits: Tensor, targets: Tensor, positive: Tensor) -> Tensor:
         """How far what `forward` gave is from masks (B, R, 2S, 2S), 0-dim; only positives (B, R) count."""

@@ -24,6 +24,8 @@ class ModelOutput(NamedTuple):
     without targets."""
     detections: Detections | None
     """In pixels of the original pictures; None unless asked for."""
+    counts: dict[str, Tensor] | None = None
+    """Of how many each loss is the mean (`maskrcnn.targets.losses.Loss`): 0-dim int64 each."""
 
 
 class MaskRCNN(nn.Module):
@@ -48,16 +50,18 @@ class MaskRCNN(nn.Module):
         region_outputs = self.rpn(batch, pyramid)
         pooled_from = pyramid[: len(self.pyramid.pooled_strides)]  # P6 exists for the RPN's largest anchors only
 
-        losses = detections = None
+        losses = detections = counts = None
         if batch.targets is not None:
             targets = _at_least_one_slot(batch.targets)
             proposals = self.rpn.propose(region_outputs, batch.image_sizes, for_training=True)  # (B, R, 4)
-            losses = self.rpn.losses(region_outputs, targets)
-            losses |= self.roi_heads.losses(pooled_from, proposals, targets, batch.image_sizes)
+            of_both = self.rpn.losses(region_outputs, targets)
+            of_both |= self.roi_heads.losses(pooled_from, proposals, targets, batch.image_sizes)
+            losses = {name: loss.value for name, loss in of_both.items()}
+            counts = {name: loss.count for name, loss in of_both.items()}
         if detect or batch.targets is None:
             proposals = self.rpn.propose(region_outputs, batch.image_sizes, for_training=False)
             detections = self.roi_heads.detect(pooled_from, proposals, batch)
-        return ModelOutput(losses, detections)
+        return ModelOutput(losses, detections, counts)
 
 
 def _at_least_one_slot(targets: Targets) -> Targets:
@@ -73,4 +77,5 @@ def _at_least_one_slot(targets: Targets) -> Targets:
         bitmap_boxes=F.pad(targets.bitmap_boxes, (0, 0, 0, missing)),
         bitmap_offsets=F.pad(targets.bitmap_offsets, (0, missing)),
         keypoints=None if keypoints is None else F.pad(keypoints, (0, 0, 0, 0, 0, missing)),
+        seeds=targets.seeds,
     )

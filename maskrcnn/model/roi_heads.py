@@ -23,6 +23,7 @@ from maskrcnn.slots import gather_rows
 from maskrcnn.structures import Batch, Detections, Targets
 from maskrcnn.targets import losses
 from maskrcnn.targets.keypoints import keypoint_cells
+from maskrcnn.targets.losses import Loss
 from maskrcnn.targets.mask_targets import Bitmaps, crop_masks
 from maskrcnn.targets.matching import IGNORED, POSITIVE, Matches, ignore_overlapping, match
 from maskrcnn.targets.sampling import sample_hardest, sample_randomly
@@ -61,9 +62,9 @@ class RoIHeads(nn.Module):
 
     def losses(
         self, features: Sequence[Tensor], proposals: Proposals, targets: Targets, image_sizes: Tensor
-    ) -> dict[str, Tensor]:
-        """`class`, `box`, and `mask` and `keypoint` of heads that there are, 0-dim each (paper section 3:
-        L = L_cls + L_box + L_mask).
+    ) -> dict[str, Loss]:
+        """`class` and `box` per sampled RoI, `mask` per positive and `keypoint` per labelled point, of the heads that
+        there are (paper section 3: L = L_cls + L_box + L_mask).
 
         features: L maps (B, C, H_l, W_l); image_sizes (B, 2). Raises ValueError if the targets have keypoints of
         another number than the keypoint head.
@@ -73,16 +74,11 @@ class RoIHeads(nn.Module):
         outputs = self._run_box_head(features, rois.boxes, rois.valid)
         ground_truth_boxes = gather_rows(targets.boxes, rois.ground_truth)
         goal = box_functions.encode(ground_truth_boxes, rois.boxes, config.box_weights)
+        deltas, sampled = self.box_head.deltas_of(outputs, rois.labels), rois.valid.sum()
+        box_loss = losses.box_loss(deltas, goal, rois.positive, sampled, config.box_loss, config.box_loss_beta)
         result = {
-            "class": losses.class_loss(outputs.logits, rois.labels, rois.valid),
-            "box": losses.box_loss(
-                self.box_head.deltas_of(outputs, rois.labels),
-                goal,
-                rois.positive,
-                rois.valid.sum().clamp(min=1),
-                config.box_loss,
-                config.box_loss_beta,
-            ),
+            "class": Loss(losses.class_loss(outputs.logits, rois.labels, rois.valid), sampled),
+            "box": Loss(box_loss, sampled),
         }
         positives = int(config.samples * config.positive_fraction)  # no positive lies in a later slot
         used = self._used_slots(rois.positive[:, :positives])
@@ -132,7 +128,7 @@ class RoIHeads(nn.Module):
             loss = losses.class_loss_each(logits, labels)
             sample = sample_hardest(state, loss, config.samples, config.positive_fraction)
         else:
-            sample = sample_randomly(state, config.samples, config.positive_fraction)
+            sample = sample_randomly(state, config.samples, config.positive_fraction, targets.seeds)
         return TrainingRoIs(
             gather_rows(boxes, sample.index),
             gather_rows(labels, sample.index).masked_fill(~sample.positive, 0),
@@ -165,7 +161,7 @@ class RoIHeads(nn.Module):
         rois: TrainingRoIs,
         targets: Targets,
         image_sizes: Tensor,
-    ) -> Tensor:
+    ) -> Loss:
         logits = self._run_mask_head(features, rois.boxes, rois.labels, rois.positive)
         bitmaps = Bitmaps(
             targets.bitmaps,
@@ -174,9 +170,9 @@ class RoIHeads(nn.Module):
         )
         convention = self.config.mask_head.targets
         goal = crop_masks(bitmaps, rois.boxes, image_sizes, logits.shape[-1], convention)
-        return self.mask_head.loss(logits, goal, rois.positive)
+        return Loss(self.mask_head.loss(logits, goal, rois.positive), rois.positive.sum())
 
-    def _keypoint_loss(self, features: Sequence[Tensor], rois: TrainingRoIs, targets: Targets) -> Tensor:
+    def _keypoint_loss(self, features: Sequence[Tensor], rois: TrainingRoIs, targets: Targets) -> Loss:
         """Of the keypoints of all positives, whatever their class; a batch without keypoints has nothing to learn."""
         names = self.config.keypoint_head.names
         keypoints = targets.keypoints
@@ -186,7 +182,8 @@ class RoIHeads(nn.Module):
             raise ValueError(f"found targets of {keypoints.shape[2]} keypoints, expected {len(names)}: {names}")
         logits = self.keypoint_head(self.pool(features, rois.boxes, self.config.keypoint_head))
         goal = keypoint_cells(gather_rows(keypoints, rois.ground_truth), rois.boxes, logits.shape[-1])
-        return losses.keypoint_loss(logits, goal.cell, goal.valid & rois.positive[..., None])
+        labelled = goal.valid & rois.positive[..., None]
+        return Loss(losses.keypoint_loss(logits, goal.cell, labelled), labelled.sum())
 
     def _find_keypoints(self, features: Sequence[Tensor], found: NetworkDetections, batch: Batch) -> Tensor:
         """(B, D, J, 3) x, y in pixels of the original pictures, and score; found where the features are."""

@@ -13,9 +13,11 @@ from maskrcnn import boxes as box_functions
 from maskrcnn import ops
 from maskrcnn.config import ModelConfig
 from maskrcnn.model.anchors import AnchorGenerator
+from maskrcnn.precision import widened
 from maskrcnn.slots import NOT_A_CANDIDATE, gather_rows, keep_top
 from maskrcnn.structures import Batch, Targets
 from maskrcnn.targets import losses
+from maskrcnn.targets.losses import Loss
 from maskrcnn.targets.matching import ignore_overlapping, match
 from maskrcnn.targets.sampling import sample_randomly
 
@@ -83,7 +85,7 @@ class RPN(nn.Module):
         objectness, deltas = self.head(features)
         grids = [tuple(feature.shape[-2:]) for feature in features]
         anchors = self.anchor_generator(grids, tuple(batch.images.shape[-2:]))
-        return RPNOutputs([level.float() for level in objectness], [level.float() for level in deltas], anchors)
+        return RPNOutputs(list(map(widened, objectness)), list(map(widened, deltas)), anchors)
 
     def propose(self, outputs: RPNOutputs, image_sizes: Tensor, for_training: bool) -> Proposals:
         """The best boxes of all levels after NMS within each level (Faster R-CNN section 3.3, FPN section 4.1).
@@ -115,8 +117,8 @@ class RPN(nn.Module):
         survivors = gather_rows(all_boxes, index.clamp(min=0))
         return Proposals(survivors.masked_fill(~valid[..., None], 0.0), valid)
 
-    def losses(self, outputs: RPNOutputs, targets: Targets) -> dict[str, Tensor]:
-        """`rpn_objectness` and `rpn_box`, 0-dim each (Faster R-CNN equation 1)."""
+    def losses(self, outputs: RPNOutputs, targets: Targets) -> dict[str, Loss]:
+        """`rpn_objectness` and `rpn_box` (Faster R-CNN equation 1), per sampled anchor."""
         config = self.config
         anchors = torch.cat(outputs.anchors)  # (A, 4)
         objectness = torch.cat(outputs.objectness, dim=1)  # (B, A)
@@ -133,23 +135,15 @@ class RPN(nn.Module):
             low_quality_iou=config.low_quality_iou,
         )
         label = ignore_overlapping(matches.label, anchors, targets.boxes, targets.ignore)
-        sample = sample_randomly(label, config.samples, config.positive_fraction)
+        sample = sample_randomly(label, config.samples, config.positive_fraction, targets.seeds)
         sampled_anchors = gather_rows(anchors, sample.index)
         ground_truth = gather_rows(targets.boxes, gather_rows(matches.ground_truth, sample.index))
         goal = box_functions.encode(ground_truth, sampled_anchors, DELTA_WEIGHTS)
-        denominator = losses.rpn_denominator(
-            sample.positive, sample.valid, config.denominator == "at_least_one_each"
+        count = losses.rpn_count(sample.positive, sample.valid, config.denominator == "at_least_one_each")
+        objectness_loss = losses.rpn_objectness_loss(
+            gather_rows(objectness, sample.index), sample.positive, sample.valid, count
         )
-        return {
-            "rpn_objectness": losses.rpn_objectness_loss(
-                gather_rows(objectness, sample.index), sample.positive, sample.valid, denominator
-            ),
-            "rpn_box": losses.box_loss(
-                gather_rows(deltas, sample.index),
-                goal,
-                sample.positive,
-                denominator,
-                config.box_loss,
-                config.box_loss_beta,
-            ),
-        }
+        box_loss = losses.box_loss(
+            gather_rows(deltas, sample.index), goal, sample.positive, count, config.box_loss, config.box_loss_beta
+        )
+        return {"rpn_objectness": Loss(objectness_loss, count), "rpn_box": Loss(box_loss, count)}

@@ -6,38 +6,49 @@ Padded slots and negatives are masked, never selected, so no shape depends on th
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def rpn_objectness_loss(logits: Tensor, positive: Tensor, valid: Tensor, denominator: Tensor) -> Tensor:
+class Loss(NamedTuple):
+    """A mean, and of how many it is one: processes that train together need both to agree on one mean."""
+
+    value: Tensor
+    """0-dim."""
+    count: Tensor
+    """0-dim int64: samples, positives or labelled points in the batch. The mean of 0 of them is 0."""
+
+
+def rpn_objectness_loss(logits: Tensor, positive: Tensor, valid: Tensor, count: Tensor) -> Tensor:
     """Binary cross-entropy of sampled anchors, 0-dim.
 
-    logits (B, N) float; positive, valid (B, N) bool; denominator 0-dim, from `rpn_denominator`.
+    logits (B, N) float; positive, valid (B, N) bool; count 0-dim, from `rpn_count`.
     Faster R-CNN equation 1, first term.
     """
     loss = F.binary_cross_entropy_with_logits(logits, positive.to(logits.dtype), reduction="none")
-    return loss.masked_fill(~valid, 0.0).sum() / denominator
+    return loss.masked_fill(~valid, 0.0).sum() / count.clamp(min=1)
 
 
-def rpn_denominator(positive: Tensor, valid: Tensor, at_least_one_each: bool) -> Tensor:
-    """What both RPN losses are divided by: the sampled anchors of the batch, 0-dim float; positive, valid (B, N) bool.
+def rpn_count(positive: Tensor, valid: Tensor, at_least_one_each: bool) -> Tensor:
+    """What both RPN losses are divided by: the sampled anchors of the batch, 0-dim int64; positive, valid (B, N) bool.
 
     With `at_least_one_each`, an image counts at least one positive and one negative (MMDetection).
     """
     if at_least_one_each:
         positives = (positive & valid).sum(dim=-1).clamp(min=1)
         negatives = (~positive & valid).sum(dim=-1).clamp(min=1)
-        return (positives + negatives).sum().float()
-    return valid.sum().clamp(min=1).float()
+        return (positives + negatives).sum()
+    return valid.sum()
 
 
-def box_loss(deltas: Tensor, targets: Tensor, positive: Tensor, denominator: Tensor, kind: str, beta: float) -> Tensor:
+def box_loss(deltas: Tensor, targets: Tensor, positive: Tensor, count: Tensor, kind: str, beta: float) -> Tensor:
     """Distance of deltas (B, N, 4) from targets (B, N, 4), summed over coordinates and positives (B, N), 0-dim.
 
     kind "l1": |x|; "smooth_l1": 0.5 x^2 / beta below beta, |x| - 0.5 beta above (Fast R-CNN equation 3).
-    The denominator counts all samples, not positives: an image with few objects then pulls less at the boxes.
+    It is divided by `count` of all samples, not of positives: an image with few objects then pulls less at the boxes.
     Raises ValueError for any other kind.
     """
     if kind not in ("l1", "smooth_l1"):
@@ -46,7 +57,7 @@ def box_loss(deltas: Tensor, targets: Tensor, positive: Tensor, denominator: Ten
         distance = (deltas - targets).abs()
     else:
         distance = F.smooth_l1_loss(deltas, targets, beta=beta, reduction="none")
-    return distance.masked_fill(~positive[..., None], 0.0).sum() / denominator
+    return distance.masked_fill(~positive[..., None], 0.0).sum() / count.clamp(min=1)
 
 
 def class_loss(logits: Tensor, labels: Tensor, valid: Tensor) -> Tensor:

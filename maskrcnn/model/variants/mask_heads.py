@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from maskrcnn.config import ModelConfig
 from maskrcnn.model.mask_head import MaskHead
+from maskrcnn.precision import widened
 from maskrcnn.slots import gather_rows
 
 
@@ -86,7 +87,7 @@ class FullyConnectedMaskHead(MaskHead):
         hidden = pooled.flatten(1)
         for layer in self.hidden:
             hidden = F.relu(layer(hidden), inplace=True)
-        return self.logits(hidden).unflatten(1, (-1, self.size, self.size)).float()
+        return widened(self.logits(hidden).unflatten(1, (-1, self.size, self.size)))
 
 
 class FullyConnectedClassAgnosticMaskHead(ClassAgnosticMaskHead, FullyConnectedMaskHead):

@@ -15,6 +15,7 @@ from maskrcnn.config import ModelConfig
 from maskrcnn.model.box_head import BoxHead, BoxOutputs
 from maskrcnn.model.pooling import HeadConfig, PyramidRoIAlign
 from maskrcnn.model.resnet import Block, initialise, make_stage
+from maskrcnn.precision import widened
 
 
 class Res5Pooling(nn.Module):
@@ -53,4 +54,4 @@ class Res5BoxHead(BoxHead):
 
     def forward(self, pooled: Tensor, valid: Tensor) -> BoxOutputs:
         average = pooled.mean(dim=(-2, -1))
-        return BoxOutputs(self.classes(average).float(), self.deltas(average).unflatten(-1, (-1, 4)).float())
+        return BoxOutputs(widened(self.classes(average)), widened(self.deltas(average).unflatten(-1, (-1, 4))))
