@@ -106,12 +106,26 @@ class TrainingConfig(Section):
     """The optimiser and its schedule."""
 
     steps: Count = 1000
+    epochs: NotNegative = 0.0
+    """If not 0, `steps` is set to as many as these passes over the data set take (`for_pictures`)."""
     batch_size: Count = 4
+    """Pictures of one step, over all processes and parts."""
+    parts: Count = 1
+    """In which each process computes its pictures of a step, one part after the other: so much less memory, and almost
+    the same gradient (gradient accumulation; each part divides its losses by its own counts)."""
+    denominators: Literal["all_ranks", "each_rank"] = "all_ranks"
+    """What the losses of several processes are divided by. all_ranks: the samples of the whole batch, as if one process
+    had computed it; each_rank: their own, as other libraries do."""
     optimiser: Literal["sgd", "adamw"] = "sgd"
     learning_rate: NotNegative = 0.02
+    learning_rate_batch: Whole = 0
+    """If not 0, `learning_rate` is that of batches of so many pictures, and is scaled in proportion to `batch_size`
+    (`for_pictures`; arXiv 1706.02677)."""
     momentum: Decay = 0.9
     weight_decay: NotNegative = 1e-4
     warmup_steps: Whole = 500
+    warmup_epochs: NotNegative = 0.0
+    """If not 0, `warmup_steps` is set to as many as these take (`for_pictures`)."""
     warmup_factor: Fraction = 0.001
     schedule: Literal["steps", "cosine"] = "steps"
     milestones: tuple[Fraction, ...] = (0.5, 0.8)
@@ -125,7 +139,20 @@ class TrainingConfig(Section):
     checkpoint_every: Whole = 500
     """Steps; 0: only at the end."""
     workers: Whole = 1
-    """Processes that prepare pictures; 0: the training process does."""
+    """Processes that prepare pictures for each process that trains; 0: it does so itself."""
+
+    def for_pictures(self, count: int) -> TrainingConfig:
+        """A copy for a data set of `count` pictures, in which steps and rates are written out and epochs are 0."""
+        steps_in_epoch = count / self.batch_size
+        changes: dict[str, float] = {}
+        if self.epochs:
+            changes |= {"epochs": 0.0, "steps": max(1, round(self.epochs * steps_in_epoch))}
+        if self.warmup_epochs:
+            changes |= {"warmup_epochs": 0.0, "warmup_steps": round(self.warmup_epochs * steps_in_epoch)}
+        if self.learning_rate_batch:
+            rate = self.learning_rate * self.batch_size / self.learning_rate_batch
+            changes |= {"learning_rate_batch": 0, "learning_rate": rate}
+        return replace(self, **changes)
 
 
 @dataclass(frozen=True)
@@ -157,6 +184,10 @@ class Config(Section):
         head = replace(self.model.keypoint_head, names=tuple(names), skeleton=tuple(skeleton))
         return replace(self, model=replace(self.model, keypoint_head=head))
 
+    def for_pictures(self, count: int) -> Config:
+        """A copy for a data set of `count` pictures: `TrainingConfig.for_pictures`."""
+        return replace(self, training=self.training.for_pictures(count))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and text, ready for JSON."""
         return dataclasses.asdict(self)
@@ -169,6 +200,10 @@ class Config(Section):
     def override(self, assignments: list[str]) -> Config:
         """A copy with changes such as "training.steps=200" or "model.backbone.depth=18".
 
+        Who asks for a number of steps does not want that of the recipe's epochs, which become 0.
         Raises ConfigurationError for an unknown key, with the nearest valid ones, or for a value that it cannot have.
         """
-        return override(self, assignments)
+        asked = {assignment.partition("=")[0] for assignment in assignments}
+        in_steps = {"training.steps": "training.epochs", "training.warmup_steps": "training.warmup_epochs"}
+        instead = [f"{epochs}=0" for steps, epochs in in_steps.items() if steps in asked and epochs not in asked]
+        return override(self, [*assignments, *instead])

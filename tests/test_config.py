@@ -236,3 +236,37 @@ def test_classes_that_no_training_has_seen_are_known_by_their_names():
     assert config.model.used_labels == (1,) and config.model.class_count == 4 and config.finds_text
     config = Config(model=ModelConfig(class_names=("text", "unused 3")))
     assert config.model.used_labels == (1, 2) and not config.finds_text
+
+
+# From epochs to steps
+
+
+TEXT = TrainingConfig(epochs=160, batch_size=64, learning_rate=0.08, learning_rate_batch=64, warmup_epochs=31.25)
+"""MMOCR on ICDAR2015 (spec 3.2): 500 iterations of warm-up are 31.25 of its 1,000 pictures' epochs."""
+
+
+def test_steps_and_rates_follow_from_pictures_and_batch():
+    found = TEXT.for_pictures(1000)
+    assert (found.steps, found.warmup_steps, found.learning_rate) == (2500, 488, 0.08)
+    small = dataclasses.replace(TEXT, batch_size=8).for_pictures(1000)
+    assert (small.steps, small.warmup_steps, small.learning_rate) == (20_000, 3906, 0.01)
+    assert (small.epochs, small.warmup_epochs, small.learning_rate_batch) == (0, 0, 0)
+
+
+def test_for_pictures_changes_nothing_that_is_written_out_already():
+    training = TrainingConfig(steps=7, warmup_steps=3, learning_rate=0.1)
+    assert training.for_pictures(1000) == training
+    assert TEXT.for_pictures(900).for_pictures(5) == TEXT.for_pictures(900)
+
+
+def test_a_data_set_smaller_than_a_batch_still_takes_a_step():
+    assert dataclasses.replace(TEXT, epochs=1).for_pictures(3).steps == 1
+
+
+def test_who_asks_for_steps_gets_them_whatever_epochs_say():
+    config = Config(training=TEXT).override(["training.steps=4"])
+    assert config.for_pictures(1000).training.steps == 4
+    assert config.for_pictures(1000).training.warmup_steps == 488
+    assert Config(training=TEXT).override(["training.warmup_steps=9"]).for_pictures(1000).training.warmup_steps == 9
+    both = Config(training=TEXT).override(["training.steps=4", "training.epochs=2"])
+    assert both.for_pictures(640).training.steps == 20

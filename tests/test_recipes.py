@@ -284,7 +284,7 @@ batch = TrainingBatches([sample], augment, config.model.image, batch_size=1, see
 torch.manual_seed(0)
 model = MaskRCNN(config.model).train()
 before = {name: value.clone() for name, value in model.state_dict().items()}
-losses, norm = training_step(model, batch, make_optimiser(model, config.training), config.training, step=0)
+losses, norm = training_step(model, [batch], make_optimiser(model, config.training), config.training, step=0)
 print(json.dumps({
     "size": list(batch.images.shape),
     "losses": {name: loss.item() for name, loss in losses.items()},

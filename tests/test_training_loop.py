@@ -118,7 +118,7 @@ def weights_after(model: Slope, batch: Batch, training: TrainingConfig, steps: i
     optimiser = make_optimiser(model, training)
     weights = []
     for step in range(steps):
-        losses, norm = training_step(model, batch, optimiser, training, step)
+        losses, norm = training_step(model, [batch], optimiser, training, step)
         weights.append(model.w.item())
         assert norm.item() == pytest.approx(abs(model.factor)) and set(losses) == {"class", "box"}
     return weights
@@ -168,7 +168,7 @@ def test_bfloat16_is_used_where_it_is_asked_for(batch):
         model = StandIn()
         model.convolution.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
         training = replace(TRAINING, precision=precision)
-        losses, _ = training_step(model, batch, make_optimiser(model, training), training, 0)
+        losses, _ = training_step(model, [batch], make_optimiser(model, training), training, 0)
         assert model.convolution.weight.dtype == torch.float32 and all(loss.isfinite() for loss in losses.values())
     assert seen == [torch.float32, torch.bfloat16]
 

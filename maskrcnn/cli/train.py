@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import warnings
 from pathlib import Path
 
 import torch
@@ -15,7 +16,8 @@ from maskrcnn.detector import available_device, find_weights
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.recipes import RECIPES, recipe
 from maskrcnn.training.checkpoint import load_weights, save_weights
-from maskrcnn.training.loop import CHECKPOINT_NAME, LOG_NAME, WEIGHTS_NAME, train
+from maskrcnn.training.distributed import Ranks, joined
+from maskrcnn.training.loop import CHECKPOINT_NAME, LOG_NAME, WEIGHTS_NAME, TrainingSummary, train
 from maskrcnn.training.published import start_from
 from maskrcnn.visualize import training_curves
 
@@ -39,11 +41,16 @@ What is left in the folder, all of it up to date at every checkpoint (training.c
 Ctrl-C saves and stops. The same command with --resume goes on and ends, on a processor, with the same weights to the
 last bit. A GPU is used if there is one.
 
+Several processes, each with a GPU of its own or with some of the processor's cores, share the pictures of each step:
+training.batch_size is that of all together, and the weights are those of one process, up to rounding (and up to norms
+of kind "batch", whose statistics are of each process's own pictures). A run may be resumed by another number of them.
+
 examples:
   python -m maskrcnn train coco_small --data data/coco --out runs/objects
   python -m maskrcnn train text_small --data rendered --out runs/rendered --set training.steps=2000
   python -m maskrcnn train text_small --data data/icdar2015 --split img_1..img_900 --out runs/first \\
       --init runs/rendered/{WEIGHTS_NAME} --set training.seed=1 training.batch_size=4
+  torchrun --nproc-per-node 8 -m maskrcnn train coco --data data/coco --init resnet50.safetensors --out runs/coco
 """
 
 
@@ -59,16 +66,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="start from these weights (a file or a shipped name; an imported ResNet becomes the backbone)",
     )
     add_settings(parser)
+    parser.add_argument(
+        "--compile", action="store_true", help="run the network through torch.compile: slow to start, then faster"
+    )
     parser.add_argument("--minutes", type=duration, default=math.inf, metavar="M", help="save and stop after this long")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Trains, and leaves weights and curves in the output folder, up to date at every checkpoint."""
+    with joined() as ranks:
+        _train(arguments, ranks)
+
+
+def _train(arguments: argparse.Namespace, ranks: Ranks) -> None:
+    if not ranks.is_first:
+        warnings.simplefilter("ignore")  # the first has said the same
     config = recipe(arguments.recipe).override(all_settings(arguments))
     samples = open_data(arguments.data, arguments.split, config, for_training=True)
-    config = config.for_classes(samples.class_names)
+    config = config.for_classes(samples.class_names).for_pictures(len(samples))
     if config.model.keypoint_head.enabled:
         config = config.for_keypoints(samples.keypoint_names, samples.skeleton)
+    batches = training_stream(samples, config, ranks.rank, ranks.count)
     torch.manual_seed(config.training.seed)
     model = MaskRCNN(config.model)
     if arguments.init and not arguments.resume:
@@ -81,7 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
     category_ids = getattr(samples, "category_ids", None)  # what result files of COCO call the classes
     if category_ids:
         origin["category_ids"] = ",".join(map(str, category_ids))
-    _check_origin(out / WEIGHTS_NAME, origin, arguments.resume)
+    ranks.from_first(lambda: _check_origin(out / WEIGHTS_NAME, origin, arguments.resume))
 
     def keep(step: int, weights: dict[str, torch.Tensor]) -> None:
         """What is left in the folder at a checkpoint, beside the checkpoint itself and the log."""
@@ -90,19 +108,25 @@ def run(arguments: argparse.Namespace) -> None:
 
     summary = train(
         model,
-        training_stream(samples, config),
+        batches,
         config,
         out,
         resume=arguments.resume,
         on_checkpoint=keep,
         stop_after_seconds=60 * arguments.minutes,
+        ranks=ranks,
+        compiled=arguments.compile,
     )
+    if ranks.is_first:
+        _tell(summary, config.training.steps, out)
+
+
+def _tell(summary: TrainingSummary, steps: int, out: Path) -> None:
     if summary.steps == 0:
         print(f"stopped by {summary.stopped_by} before the first step; nothing was saved")
         return
     if summary.stopped_early:
-        progress = f"{summary.steps} of {config.training.steps} steps"
-        print(f"stopped by {summary.stopped_by} after {progress}; --resume goes on")
+        print(f"stopped by {summary.stopped_by} after {summary.steps} of {steps} steps; --resume goes on")
     step_seconds = summary.train_seconds / summary.steps
     print(f"{summary.train_seconds:.0f} s, {step_seconds:.2f} s a step{_peak_memory()}")
     print(f"weights: {out / WEIGHTS_NAME}; curves: {out / CURVES_NAME}")

@@ -11,7 +11,7 @@ from maskrcnn.data.coco import COCO
 from maskrcnn.data.ctw1500 import CTW1500
 from maskrcnn.data.icdar import ICDAR2015
 from maskrcnn.data.icdar2017 import ICDAR2017
-from maskrcnn.data.loader import DataSet, Samples, TrainingBatches, training_loader
+from maskrcnn.data.loader import DataSet, Samples, Share, TrainingBatches, training_loader
 from maskrcnn.data.mmocr import MMOCR
 from maskrcnn.data.rendered_text import SCENE, RenderedText
 from maskrcnn.data.total_text import TotalText
@@ -56,10 +56,13 @@ def open_data(location: str, split: str, config: Config, *, for_training: bool =
     return RenderedText(RENDERED_COUNTS[split], 2 * config.training.seed + (split == "test"), settings)
 
 
-def training_stream(samples: Samples, config: Config) -> Callable[[int], Iterator[Batch]]:
+def training_stream(
+    samples: Samples, config: Config, rank: int = 0, ranks: int = 1
+) -> Callable[[int], Iterator[Batch]]:
     """The batches that a recipe trains on: called with the number of steps done, gives those from there on.
 
-    Each sample is cut and changed as `config.data` says. This is what `maskrcnn.training.loop.train` asks for.
+    Each sample is cut and changed as `config.data` says. This is what `maskrcnn.training.loop.train` asks for. Of
+    several `ranks` each gets its share. Raises ValueError if a batch cannot be shared equally.
     """
     training = config.training
     batches = TrainingBatches(
@@ -69,5 +72,6 @@ def training_stream(samples: Samples, config: Config) -> Callable[[int], Iterato
         batch_size=training.batch_size,
         seed=training.seed,
         ignored=config.data.ignored,
+        share=Share(rank, ranks, training.parts),
     )
     return lambda start: training_loader(batches, steps=training.steps, start=start, workers=training.workers)
