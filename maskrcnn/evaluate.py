@@ -18,6 +18,7 @@ from maskrcnn.evaluation.text_scores import (
     score_at_thresholds,
     without_ignoring,
 )
+from maskrcnn.training.distributed import ALONE, Ranks
 
 LOWEST_SCORE = 0.05
 """What scores less is never looked at again, whichever threshold is chosen later."""
@@ -77,10 +78,15 @@ def evaluate_texts(
     samples: Samples,
     progress: Callable[[int, int], None] = lambda done, total: None,
     sweep_ignores: bool = True,
+    ranks: Ranks = ALONE,
 ) -> Evaluation:
-    """Runs the detector over every picture of a data set; `progress` is told how many are done, and of how many."""
+    """Runs the detector over every picture of a data set; `progress` is told how many are done, and of how many.
+
+    Of several ranks each looks at its share of the pictures; the first returns an evaluation of all, the others of
+    none.
+    """
     images = []
-    for index in range(len(samples)):
+    for index in range(ranks.rank, len(samples), ranks.count):
         sample = samples[index]
         if len(sample.polygons) != len(sample.labels):
             raise ValueError(f"{sample.name}: found a text of several polygons, expected one each")
@@ -88,5 +94,5 @@ def evaluate_texts(
         polygons = [text.polygon for text in found.texts]
         scores = np.array([text.score for text in found.texts])
         images.append(ImageTexts(sample.name, sample.polygons, sample.ignore, polygons, scores))
-        progress(index + 1, len(samples))
-    return Evaluation(tuple(images), sweep_ignores)
+        progress(min(index + ranks.count, len(samples)), len(samples))
+    return Evaluation(tuple(ranks.gathered(images)), sweep_ignores)

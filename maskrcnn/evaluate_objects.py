@@ -16,6 +16,7 @@ from maskrcnn.evaluation.coco_results import coco_task, read_results
 from maskrcnn.files import write_and_rename
 from maskrcnn.objects import FoundObject
 from maskrcnn.ops import run_length
+from maskrcnn.training.distributed import ALONE, Ranks
 
 LOWEST_SCORE = 0.0
 """Average precision asks for everything that the network reports."""
@@ -56,14 +57,20 @@ def check_keypoints(model: ModelConfig, data: COCO) -> None:
 
 
 def find_objects(
-    detector: Detector, data: COCO, progress: Callable[[int, int], None] = lambda done, total: None
+    detector: Detector,
+    data: COCO,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    ranks: Ranks = ALONE,
 ) -> list[tuple[FoundObject, ...]]:
-    """What the detector finds in each picture; `progress` is told how many are done, and of how many."""
+    """What the detector finds in each picture; `progress` is told how many are done, and of how many.
+
+    Of several ranks each looks at its share of the pictures; the first returns what all have found, the others nothing.
+    """
     found = []
-    for index in range(len(data)):
+    for index in range(ranks.rank, len(data), ranks.count):
         found.append(detector(data[index].image, LOWEST_SCORE).objects)
-        progress(index + 1, len(data))
-    return found
+        progress(min(index + ranks.count, len(data)), len(data))
+    return ranks.gathered(found)
 
 
 def result_kinds(model: ModelConfig) -> tuple[Kind, ...]:

@@ -13,10 +13,13 @@ import numpy as np
 import torch
 import torch.distributed
 from small_model import SMALL
+from small_text import WORDS, picture, small_config, small_model
 from torch import Tensor, nn
 
 from maskrcnn.config import Config, TrainingConfig
 from maskrcnn.data.loader import Share, TrainingBatches, training_loader
+from maskrcnn.detector import Detector
+from maskrcnn.evaluate import evaluate_texts
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.structures import Batch, Sample
 from maskrcnn.training.distributed import Ranks
@@ -139,6 +142,24 @@ def stopped(ranks: Ranks, folder: Path) -> tuple[int, str]:
     return summary.steps, summary.stopped_by
 
 
+class Pictures:
+    """Five pictures of two words each."""
+
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, index: int) -> Sample:
+        words = [np.array(corners, np.float64).reshape(-1, 2) for corners, text in WORDS if text != "###"]
+        return Sample(f"img_{index}.jpg", picture(index), tuple(words), np.ones(2, np.int64), np.zeros(2, bool))
+
+
+def evaluated(ranks: Ranks) -> list[tuple[str, list[list[float]], list[float]]]:
+    """Name, outlines and scores of what random weights find in each picture, on the first rank."""
+    detector = Detector(small_model(small_config()), small_config())
+    images = evaluate_texts(detector, Pictures(), ranks=ranks).images
+    return [(image.name, [p.ravel().tolist() for p in image.detections], image.scores.tolist()) for image in images]
+
+
 def run_cases(rank: int, count: int, folder: Path) -> None:
     """All cases, in one of `count` processes; their results go to `folder`."""
     torch.set_num_threads(1)
@@ -158,6 +179,7 @@ def run_cases(rank: int, count: int, folder: Path) -> None:
         "one complains": complaint(ranks, [0.5, float("nan")]),
         "nobody complains": complaint(ranks, [0.5, 0.25]),
         "failure": failure(ranks),
+        "evaluated": evaluated(ranks),
         "stopped": stopped(ranks, folder / "stopped"),
     }
     torch.save(found, folder / f"rank_{rank}.pt")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from rank_cases import run_cases, trained
-from small_text import SETTINGS, write_icdar2015
+from rank_cases import evaluated, run_cases, trained
+from small_text import SETTINGS, save_small_weights, write_icdar2015
 
 from maskrcnn.training.checkpoint import load_checkpoint, load_weights
 from maskrcnn.training.distributed import ALONE, Ranks, joined
@@ -100,6 +100,14 @@ def test_what_the_first_cannot_read_ends_all(both):
     assert both[0]["failure"] == both[1]["failure"] == "checkpoint.pt: damaged"
 
 
+def test_two_that_evaluate_find_what_one_finds(both):
+    first, second, _ = both
+    expected = evaluated(ALONE)
+    assert first["evaluated"] == expected and second["evaluated"] == []
+    assert [name for name, _, _ in expected] == [f"img_{index}.jpg" for index in range(5)]
+    assert any(scores for _, _, scores in expected)
+
+
 def test_a_signal_to_one_stops_all_after_the_same_step(both):
     first, second, folder = both
     assert first["stopped"] == (3, "another process") and second["stopped"] == (3, "SIGTERM")
@@ -175,6 +183,18 @@ def children_named(word: str) -> list[int]:
         except OSError:
             continue
     return [number for number in found if number != os.getpid()]
+
+
+@pytest.mark.slow
+def test_two_that_evaluate_print_what_one_prints(tmp_path):
+    data, weights = write_icdar2015(tmp_path / "data", test=3), save_small_weights(tmp_path / "small.safetensors")
+    arguments = ["evaluate", str(weights), "--data", str(data)]
+    one = [sys.executable, "-m", "maskrcnn", *arguments, "--out", str(tmp_path / "one")]
+    printed = [
+        subprocess.run(command, env=environment(), capture_output=True, text=True, check=True, timeout=200).stdout
+        for command in (one, torchrun(2, *arguments, "--out", str(tmp_path / "one")))
+    ]
+    assert printed[0] == printed[1] and "threshold   recall" in printed[0]
 
 
 @pytest.mark.slow

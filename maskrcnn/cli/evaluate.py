@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from maskrcnn.evaluation.protocols import PROTOCOLS
 from maskrcnn.evaluation.text_scores import TextScores, best_of, match_image
 from maskrcnn.files import write_json
 from maskrcnn.objects import WORTH_SHOWING, FoundObject
+from maskrcnn.training.distributed import Ranks, joined
 from maskrcnn.visualize import contact_sheet, draw_matches, draw_objects, draw_sample, precision_recall
 
 HELP = "score a detector on a data set, and draw its best and worst pictures"
@@ -38,6 +40,8 @@ nothing) and the official score at the threshold of the weights. What is left in
 Of a detector of objects, prints COCO's numbers for boxes, and for masks and keypoints if it finds them. What is left:
   bbox.json, segm.json, keypoints.json  what was found, as COCO's result files
   examples.jpg                          what there is to be found, and beside it what was found
+
+Started by torchrun, each process looks at its share of the pictures; the numbers are those of one.
 
 examples:
   python -m maskrcnn evaluate text_small --data data/icdar2015 --split img_901..img_1000 --json score.json
@@ -62,6 +66,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints the scores of a data set: of texts, recall, precision and hmean; of objects, average precision."""
+    with joined() as ranks:
+        _evaluate(arguments, ranks)
+
+
+def _evaluate(arguments: argparse.Namespace, ranks: Ranks) -> None:
+    if not ranks.is_first:
+        warnings.simplefilter("ignore")  # the first has said the same
     detector = load(arguments.weights, available_device(), all_settings(arguments))
     samples = open_data(arguments.data, arguments.split, detector.config)
     # Before the work, not after it: a folder may be impossible to make.
@@ -69,19 +80,26 @@ def run(arguments: argparse.Namespace) -> None:
     for folder in (out, *([Path(arguments.json).parent] if arguments.json else [])):
         folder.mkdir(parents=True, exist_ok=True)
     json_file = Path(arguments.json) if arguments.json else None
+    progress = show_progress if ranks.is_first else lambda done, total: None
     if detector.config.finds_text:
         protocol = PROTOCOLS.get(detector.config.data.format)
         sweep_ignores = protocol is None or protocol.sweep_ignores or arguments.data == RENDERED
-        _evaluate_texts(detector, samples, sweep_ignores, out, json_file)
+        evaluation = evaluate_texts(detector, samples, progress, sweep_ignores, ranks)
+        if ranks.is_first:
+            _tell_of_texts(evaluation, detector, samples, out, json_file)
     else:
-        _evaluate_objects(detector, samples, out, json_file)
+        if not isinstance(samples, COCO):
+            raise ValueError("--data: these weights find objects, expected a data set in the layout of COCO")
+        ids = category_ids(detector.config.model.class_names, samples)
+        check_keypoints(detector.config.model, samples)
+        found = find_objects(detector, samples, progress, ranks)
+        if ranks.is_first:
+            _tell_of_objects(found, detector, samples, ids, out, json_file)
 
 
-def _evaluate_texts(
-    detector: Detector, samples: Samples, sweep_ignores: bool, out: Path, json_file: Path | None
+def _tell_of_texts(
+    evaluation: Evaluation, detector: Detector, samples: Samples, out: Path, json_file: Path | None
 ) -> None:
-    evaluation = evaluate_texts(detector, samples, show_progress, sweep_ignores)
-
     sweep = evaluation.sweep()
     best = best_of(sweep)
     own = evaluation.at(detector.config.text.score_threshold)
@@ -94,12 +112,14 @@ def _evaluate_texts(
     print(f"pictures: {', '.join(str(path) for path in (*drawn, out / 'thresholds.png'))}")
 
 
-def _evaluate_objects(detector: Detector, data: Samples, out: Path, json_file: Path | None) -> None:
-    if not isinstance(data, COCO):
-        raise ValueError("--data: these weights find objects, expected a data set in the layout of COCO")
-    ids = category_ids(detector.config.model.class_names, data)
-    check_keypoints(detector.config.model, data)
-    found = find_objects(detector, data, show_progress)
+def _tell_of_objects(
+    found: Sequence[Sequence[FoundObject]],
+    detector: Detector,
+    data: COCO,
+    ids: Sequence[int],
+    out: Path,
+    json_file: Path | None,
+) -> None:
     paths = write_results(found, data, ids, result_kinds(detector.config.model), out)
     scores = {}
     for kind, path in paths.items():
