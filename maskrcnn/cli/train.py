@@ -115,7 +115,7 @@ def _train(arguments: argparse.Namespace, ranks: Ranks) -> None:
         on_checkpoint=keep,
         stop_after_seconds=60 * arguments.minutes,
         ranks=ranks,
-        compiled=arguments.compile,
+        compile=arguments.compile,
     )
     if ranks.is_first:
         _tell(summary, config.training.steps, out)

@@ -30,6 +30,7 @@ from maskrcnn.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from maskrcnn.training.compiling import compiled, with_changing_sizes
 from maskrcnn.training.distributed import ALONE, Ranks
 from maskrcnn.training.optimiser import WeightAverage, make_optimiser
 from maskrcnn.training.reports import NonFiniteLoss as NonFiniteLoss
@@ -112,7 +113,7 @@ def train(
     on_checkpoint: Callable[[int, dict[str, Tensor]], None] | None = None,
     stop_after_seconds: float = math.inf,
     ranks: Ranks = ALONE,
-    compiled: bool = False,
+    compile: bool = False,
 ) -> TrainingSummary:
     """Trains a model for `config.training.steps` steps; checkpoint.pt and log.csv go to `directory`.
 
@@ -125,7 +126,7 @@ def train(
     stop_after_seconds: of this call; then the run is saved and stops, as it does on SIGINT and SIGTERM (a second
     Ctrl-C stops at once). What stops one rank stops all after the same step.
     ranks: the processes that train together; only the first writes files, speaks, and calls `on_checkpoint`.
-    compiled: the model runs through `torch.compile`, which changes results by rounding.
+    compile: the model runs through `torch.compile`, which changes results by rounding (`maskrcnn.training.compiling`).
 
     Raises ValueError if there is nothing to resume, if the checkpoint was made with other settings, if there is one and
     `resume` is False, or for settings without a number of steps; NonFiniteLoss, with the last checkpoint untouched;
@@ -147,8 +148,8 @@ def train(
     if ranks.is_first and steps_done == training.steps and on_checkpoint is not None:
         on_checkpoint(steps_done, model.state_dict() if average.weights is None else average.weights)
     run = ranks.wrapped(model)
-    if compiled:
-        run = torch.compile(run)
+    if compile:
+        run = compiled(run)
 
     log = directory / LOG_NAME if ranks.is_first else None
     with StopSignals() as stop, closing(Reports(log, training, steps_done, seconds_before)) as reports:
@@ -161,6 +162,8 @@ def train(
                 raise ValueError(f"the batches ended after step {steps_done}, expected {training.steps}")
             run.train()
             parts = [part.to(device, non_blocking=device.type == "cuda") for part in parts]
+            if compile:
+                parts = [with_changing_sizes(part) for part in parts]
             losses, norm = training_step(run, parts, optimiser, training, steps_done, ranks)
             average.update(model, steps_done)
             steps_done += 1
