@@ -48,7 +48,7 @@ def resolve(path: str) -> Callable:
 @contextmanager
 def planted(bug: PlantedBug) -> Iterator[None]:
     """Inside, the function has the bug, however it was imported: its code is exchanged, not its name."""
-    function = resolve(bug.function)
+    function = inspect.unwrap(resolve(bug.function))  # what is behind a cache
     if not isinstance(function, FunctionType):
         raise TypeError(f"{bug.function} is no plain function")
     source = textwrap.dedent(inspect.getsource(function))
@@ -58,7 +58,7 @@ def planted(bug: PlantedBug) -> Iterator[None]:
     namespace = dict(function.__globals__)
     exec(code, namespace)
     healthy = function.__code__
-    function.__code__ = namespace[function.__name__].__code__
+    function.__code__ = inspect.unwrap(namespace[function.__name__]).__code__
     try:
         yield
     finally:
@@ -306,7 +306,7 @@ BUGS = (
     PlantedBug(
         "a box loss divided by the positives",
         f"{LOSSES}:box_loss",
-        "/ denominator",
+        "/ count.clamp(min=1)",
         "/ positive.sum()",
         "test_losses:test_box_losses_count_positives_but_divide_by_all_samples",
     ),
@@ -980,5 +980,42 @@ BUGS = (
         '"C"',
         "test_published_files:test_arrays_in_a_plain_pickle",
         {"tmp_path": FOLDER, "protocol": 2},
+    ),
+    # Training by several processes.
+    PlantedBug(
+        "losses of ranks weighted the wrong way round",
+        "maskrcnn.training.distributed:Ranks.normalised",
+        "own / mean.clamp(min=1 / self.count)",
+        "mean / own.clamp(min=1)",
+        "test_distributed:test_a_loss_is_weighted_by_this_ranks_share_of_the_samples",
+    ),
+    PlantedBug(
+        "ranks that all take the first share",
+        "maskrcnn.data.loader:TrainingBatches.__getitem__",
+        "(self.share.rank * self.share.parts + part) * size",
+        "part * size",
+        "test_loader:test_the_shares_of_a_batch_are_the_batch",
+        {"ranks": 2, "parts": 1},
+    ),
+    PlantedBug(
+        "one draw for all images",
+        "maskrcnn.targets.sampling:random_numbers",
+        "_scrambled(seeds & _32_BITS)[..., None]",
+        "_scrambled(seeds & _32_BITS)[..., None] * 0",
+        "test_sampling:test_a_sample_follows_from_its_seed_and_not_from_its_neighbours",
+    ),
+    PlantedBug(
+        "pictures left on the piles at an epoch's end are forgotten",
+        "maskrcnn.data.batch_order:_completed",
+        "(batches + 1) * order.batch_size - 1 - epoch * size",
+        "(batches + 1) * order.batch_size - 1 - epoch * order.count",
+        "test_batch_order:test_by_hand_over_two_epochs",
+    ),
+    PlantedBug(
+        "a rate that ignores the batch",
+        "maskrcnn.config:TrainingConfig.for_pictures",
+        "self.learning_rate * self.batch_size / self.learning_rate_batch",
+        "self.learning_rate",
+        "test_config:test_steps_and_rates_follow_from_pictures_and_batch",
     ),
 )

@@ -36,16 +36,17 @@ def test_batches_are_those_of_somebody_who_walks_through_the_epochs(groups, batc
     assert [fresh(step) for step in (39, 3, 17)] == [expected[39], expected[3], expected[17]]
 
 
-def test_by_hand():
-    """Two portraits (0, 1) and four landscapes: batches of two, as the piles grow."""
-    groups = [0, 0, 1, 1, 1, 1]
-    order = BatchOrder(6, 2, seed=0, groups=groups)
-    permutation = np.random.default_rng([0, 0, 0, 1]).permutation(6).tolist()
-    portraits = [index for index in permutation if index < 2]
-    landscapes = [index for index in permutation if index >= 2]
-    batches = [order(step) for step in range(3)]
-    assert portraits in batches and landscapes[:2] in batches and landscapes[2:] in batches
-    assert [permutation.index(batch[-1]) for batch in batches] == sorted(permutation.index(b[-1]) for b in batches)
+def test_by_hand_over_two_epochs():
+    """Two portraits (0, 1) and three landscapes, in batches of two: the landscape that is left waits for epoch 1."""
+    order = BatchOrder(5, 2, seed=0, groups=[0, 0, 1, 1, 1])
+    epochs = [np.random.default_rng([0, epoch, 0, 1]).permutation(5).tolist() for epoch in range(2)]
+    portraits, landscapes = ([[i for i in epoch if (i < 2) == first] for epoch in epochs] for first in (True, False))
+    stream = landscapes[0] + landscapes[1]
+    batches = [order(step) for step in range(5)]
+    assert sorted(batches[:2]) == sorted([portraits[0], stream[:2]])
+    assert sorted(batches[2:]) == sorted([portraits[1], stream[2:4], stream[4:]])
+    last = [epochs[0].index(batch[-1]) for batch in batches[:2]] + [epochs[1].index(batch[-1]) for batch in batches[2:]]
+    assert last[0] < last[1] and last[2] < last[3] < last[4], "in the order in which they are complete"
 
 
 def test_without_groups_epochs_follow_each_other_without_a_gap():

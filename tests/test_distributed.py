@@ -79,6 +79,19 @@ def test_a_rank_without_samples_has_no_say_in_the_mean(both):
         assert found["nothing anywhere"] == 0
 
 
+def test_a_loss_is_weighted_by_this_ranks_share_of_the_samples():
+    """One sample here, three on the other rank: the mean count is two, and the loss here counts half."""
+
+    class OneOfTwo(Ranks):
+        def mean(self, values: torch.Tensor) -> torch.Tensor:
+            return torch.tensor([2.0, 0.5, 0.0])
+
+    losses = {"class": torch.tensor(6.0), "box": torch.tensor(1.5), "mask": torch.tensor(0.0)}
+    counts = {"class": torch.tensor(1), "box": torch.tensor(1), "mask": torch.tensor(0)}
+    found = OneOfTwo(0, 2).normalised(losses, counts)
+    assert {name: loss.item() for name, loss in found.items()} == {"class": 3.0, "box": 3.0, "mask": 0.0}
+
+
 # What they tell each other
 
 
