@@ -7,7 +7,7 @@ costs a little arithmetic and buys a model without a single loop over images (de
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
@@ -118,16 +118,19 @@ class Sample:
 
 
 class TensorFields:
-    """Moves every tensor of a frozen dataclass to a device at once."""
+    """Moves every tensor of a frozen dataclass, also those of structures inside it, at once."""
 
     def to(self, device: torch.device | str, non_blocking: bool = False):
-        """The same structure with every tensor (also those of nested structures) on `device`."""
-        moved = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Tensor | TensorFields):
-                moved[field.name] = value.to(device, non_blocking=non_blocking)
-        return replace(self, **moved)
+        """The same structure on `device`."""
+        return self._with(lambda value: value.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self):
+        """The same structure in memory that stays where it is, from which a GPU copies while Python goes on."""
+        return self._with(lambda value: value.pin_memory())
+
+    def _with(self, move: Callable[[Tensor | TensorFields], Tensor | TensorFields]):
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{n: move(v) for n, v in values.items() if isinstance(v, Tensor | TensorFields)})
 
 
 @dataclass(frozen=True)

@@ -118,8 +118,9 @@ def test_to_moves_every_tensor_also_those_inside():
     images, sizes = torch.zeros(2, 3, 32, 32), torch.tensor([[30, 32], [32, 20]])
     batch = Batch(images, sizes, sizes, ("a", "b"), two_by_two_targets()).to("meta")
     moved = [batch.images, batch.image_sizes, batch.original_sizes]
-    moved += [getattr(batch.targets, field.name) for field in dataclasses.fields(Targets)]
-    assert moved.pop() is None  # keypoints
+    of_targets = {field.name: getattr(batch.targets, field.name) for field in dataclasses.fields(Targets)}
+    assert {name for name, value in of_targets.items() if value is None} == {"keypoints", "seeds"}
+    moved += [value for value in of_targets.values() if value is not None]
     assert [tensor.device.type for tensor in moved] == ["meta"] * 10
     assert batch.names == ("a", "b")
 

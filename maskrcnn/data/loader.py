@@ -222,6 +222,7 @@ def training_loader(batches: TrainingBatches, *, steps: int, start: int = 0, wor
         sampler=range(start * parts, steps * parts),
         num_workers=workers,
         prefetch_factor=2 if workers else None,
+        pin_memory=torch.cuda.is_available(),
         # Starting at once, with whatever data set a notebook has defined, needs fork; only Linux forks safely. The
         # loader sets each worker to one thread, so a worker never waits for a thread pool that fork did not copy.
         multiprocessing_context="fork" if workers and sys.platform == "linux" else None,

@@ -1,0 +1,66 @@
+"""Training on a GPU: batches that arrive while Python goes on, samples as on a CPU, and NCCL."""
+
+import os
+from pathlib import Path
+
+import torch
+import torch.distributed
+from rank_cases import CONFIG, TRAINING, Crowded, unchanged
+from torch.nn.parallel import DistributedDataParallel
+
+from maskrcnn.data.loader import TrainingBatches, training_loader
+from maskrcnn.model.mask_rcnn import MaskRCNN
+from maskrcnn.targets.sampling import random_numbers
+from maskrcnn.training.distributed import ALONE, Ranks, joined
+from maskrcnn.training.loop import train, training_step
+from maskrcnn.training.optimiser import make_optimiser
+
+
+def stream(start: int):
+    batches = TrainingBatches(Crowded(), unchanged, CONFIG.model.image, batch_size=4, seed=0)
+    return training_loader(batches, steps=TRAINING.steps, start=start, workers=1)
+
+
+def trained(device: str, folder: Path, ranks: Ranks = ALONE, **arguments: bool) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    weights = train(MaskRCNN(CONFIG.model).to(device), stream, CONFIG, folder, ranks=ranks, **arguments).weights
+    return {name: value.cpu().clone() for name, value in weights.items()}
+
+
+def test_batches_arrive_in_pinned_memory():
+    batch = next(iter(stream(0)))
+    assert batch.images.is_pinned() and batch.targets.boxes.is_pinned() and batch.targets.seeds.is_pinned()
+
+
+def test_samples_are_those_of_a_cpu():
+    seeds = torch.tensor([0, 1, 2**31, 2**32 - 1])
+    assert torch.equal(random_numbers(seeds.cuda(), 10_000).cpu(), random_numbers(seeds, 10_000))
+
+
+def test_a_few_steps_are_those_of_a_cpu(tmp_path):
+    expected, found = trained("cpu", tmp_path / "cpu"), trained("cuda", tmp_path / "cuda")
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_compiled_steps_are_those_of_eager_ones(tmp_path):
+    expected, found = trained("cuda", tmp_path / "eager"), trained("cuda", tmp_path / "compiled", compile=True)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_nccl_with_one_process_changes_nothing(monkeypatch):
+    values = {"LOCAL_RANK": "0", "RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29511"}
+    for name, value in values.items():
+        monkeypatch.setitem(os.environ, name, value)
+    weights = []
+    with joined() as ranks:
+        assert torch.distributed.get_backend() == "nccl" and ranks == ALONE
+        assert ranks.from_first(lambda: "told") == "told"
+        for wrap in (lambda model: model, lambda model: DistributedDataParallel(model, gradient_as_bucket_view=True)):
+            torch.manual_seed(0)
+            model = MaskRCNN(CONFIG.model).cuda()
+            training_step(wrap(model), [next(iter(stream(0))).to("cuda")], make_optimiser(model, TRAINING), TRAINING, 0)
+            weights.append(model.state_dict())
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value)
