@@ -419,6 +419,34 @@ def test_the_loader_gives_all_parts_of_each_step():
     assert len(items) == 4 and all(equal(item, batches[2 + number]) for number, item in enumerate(items))
 
 
+SIZES = [(32, 64), (64, 32), (64, 64)]
+
+
+@pytest.mark.parametrize(
+    ("pictures", "expected"),
+    [
+        ([(20, 50)], (32, 64)),
+        ([(32, 64), (1, 1)], (32, 64)),
+        ([(50, 20), (64, 32)], (64, 32)),
+        ([(20, 20)], (32, 64)),
+        ([(20, 50), (50, 20)], (64, 64)),
+        ([(65, 20)], (96, 32)),
+    ],
+)
+def test_batches_are_padded_to_the_first_size_that_holds_them_or_else_to_the_divisor(pictures, expected):
+    samples = [a_sample(height, width, rectangle(0, 0, 1, 1)) for height, width in pictures]
+    batch = collate(samples, PLAIN, ignored="ignore", padded_sizes=SIZES)
+    assert tuple(batch.images.shape[2:]) == expected and batch.image_sizes.tolist() == [list(size) for size in pictures]
+    for image, (height, width) in zip(batch.images, pictures, strict=True):
+        assert not image[:, height:].any() and not image[:, :, width:].any()
+
+
+def test_no_batch_holds_samples_of_two_groups():
+    batches = TrainingBatches(Numbered(10), brighter, IMAGE, batch_size=2, seed=0, groups=[0, 1] * 5)
+    for step in range(20):
+        assert len({int(name) % 2 for name in batches[step].names}) == 1
+
+
 def test_settings_reach_the_batches():
     sample = a_sample(16, 16, rectangle(2, 2, 12, 8), rectangle(3, 9, 8, 12), ignore=[1])
     batches = TrainingBatches(

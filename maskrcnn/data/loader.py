@@ -119,7 +119,7 @@ def inference_batch(sample: Sample, image: ImageConfig, *, targets: bool = True)
     the work.
     """
     pixels, scale = to_network_size(sample, image)
-    images, sizes = _padded([pixels], image.size_divisor)
+    images, sizes = _padded([pixels], image.size_divisor, ())
     scaled = moved(sample, sample.image, lambda points: points * scale)
     return Batch(
         images=images,
@@ -130,8 +130,14 @@ def inference_batch(sample: Sample, image: ImageConfig, *, targets: bool = True)
     )
 
 
-
-def collate(samples: Sequence[Sample], image: ImageConfig, *, ignored: Ignored, slots: int | None = None) -> Batch:
+def collate(
+    samples: Sequence[Sample],
+    image: ImageConfig,
+    *,
+    ignored: Ignored,
+    slots: int | None = None,
+    padded_sizes: Sequence[tuple[int, int]] = (),
+) -> Batch:
     """One batch of B samples as they are: normalised, padded to a common size, objects in G slots.
 
     ignored: what becomes of don't-care regions. ignore: they go to `Targets.ignore`; background: they are left out
@@ -139,13 +145,16 @@ def collate(samples: Sequence[Sample], image: ImageConfig, *, ignored: Ignored, 
     such as words that a crop cut in two.
     slots: G. None: as many as the fullest image needs, at least 1. An image with more objects than slots gets more
     slots: nothing is dropped.
+    padded_sizes: the common size is the first of these (height, width) that holds all samples; without one, it is that
+    of the largest sample, up to the next multiple of `image.size_divisor`.
 
     Objects of which the picture shows no area cannot become targets; a warning `ObjectsLeftOut` counts them.
     Raises ValueError, naming the picture, for a corner that is not finite or a label below 1.
     """
     if not samples:
         raise ValueError("a batch needs at least one sample")
-    images, sizes = _padded([normalise(sample.image, image) for sample in samples], image.size_divisor)
+    pictures = [normalise(sample.image, image) for sample in samples]
+    images, sizes = _padded(pictures, image.size_divisor, padded_sizes)
     return Batch(
         images=images,
         image_sizes=sizes,
@@ -164,6 +173,11 @@ class Share(NamedTuple):
 
 
 EVERYTHING = Share()
+
+
+def first_that_holds(sizes: Sequence[tuple[int, int]], height: int, width: int) -> int | None:
+    """The number of the first of `sizes` (height, width) in which a picture has room; None if there is none."""
+    return next((number for number, (h, w) in enumerate(sizes) if h >= height and w >= width), None)
 
 
 class TrainingBatches(Dataset):
@@ -186,12 +200,17 @@ class TrainingBatches(Dataset):
         seed: int,
         ignored: Ignored = "ignore",
         slots: int | None = None,
+        padded_sizes: Sequence[tuple[int, int]] = (),
+        groups: Sequence[int] | None = None,
         share: Share = EVERYTHING,
     ) -> None:
-        """Raises ValueError if there are no samples, or if a batch cannot be shared equally."""
+        """groups: of each sample the number of a group; no batch holds samples of two.
+
+        Raises ValueError if there are no samples, or if a batch cannot be shared equally.
+        """
         self.samples, self.augment, self.image = samples, augment, image
         self.seed, self.ignored, self.slots, self.share = seed, ignored, slots, share
-        self.order = BatchOrder(len(samples), batch_size, seed)
+        self.padded_sizes, self.order = padded_sizes, BatchOrder(len(samples), batch_size, seed, groups)
         if batch_size % (share.ranks * share.parts):
             parts = f"{share.ranks} processes" + (f" of {share.parts} parts" if share.parts > 1 else "")
             raise ValueError(f"found batch size {batch_size} for {parts}, expected a multiple of that")
@@ -204,7 +223,9 @@ class TrainingBatches(Dataset):
         samples = [
             self.augment(self.samples[indices[slot]], np.random.default_rng([self.seed, step, slot])) for slot in slots
         ]
-        batch = collate(samples, self.image, ignored=self.ignored, slots=self.slots)
+        batch = collate(
+            samples, self.image, ignored=self.ignored, slots=self.slots, padded_sizes=self.padded_sizes
+        )
         seeds = [np.random.SeedSequence([self.seed, step, slot, 2]).generate_state(1).item() for slot in slots]
         return replace(batch, targets=replace(batch.targets, seeds=torch.tensor(seeds)))
 
@@ -268,10 +289,14 @@ def _wait_for_the_parent(parent: int) -> None:
     os._exit(0)
 
 
-def _padded(pictures: Sequence[np.ndarray], divisor: int) -> tuple[Tensor, Tensor]:
+def _padded(
+    pictures: Sequence[np.ndarray], divisor: int, padded_sizes: Sequence[tuple[int, int]]
+) -> tuple[Tensor, Tensor]:
     """(B, 3, H, W) channels-last with zeros below and to the right, and (B, 2) sizes, of pictures (h, w, 3)."""
     sizes = np.array([picture.shape[:2] for picture in pictures])
-    height, width = (-(-sizes.max(axis=0) // divisor) * divisor).tolist()
+    largest = sizes.max(axis=0)
+    size = first_that_holds(padded_sizes, *largest.tolist())
+    height, width = (-(-largest // divisor) * divisor).tolist() if size is None else padded_sizes[size]
     # Rows of pixels, each three values side by side, are what channels-last means: no transposition anywhere.
     images = np.zeros((len(pictures), height, width, 3), dtype=np.float32)
     for image, picture in zip(images, pictures, strict=True):
