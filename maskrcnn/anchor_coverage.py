@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from maskrcnn.config import AnchorConfig, ImageConfig
-from maskrcnn.data.loader import network_size
+from maskrcnn.data.collate import network_size
 from maskrcnn.model.anchors import cell_anchors
 from maskrcnn.model.fpn import FeaturePyramid
 

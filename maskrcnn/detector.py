@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from maskrcnn.config import Config, ModelConfig
+from maskrcnn.data.collate import inference_batch
 from maskrcnn.data.images import read_image, to_rgb
-from maskrcnn.data.loader import inference_batch
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.objects import WORTH_SHOWING, FoundObject, found_objects
 from maskrcnn.structures import Detections, Sample

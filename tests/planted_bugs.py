@@ -737,7 +737,7 @@ BUGS = (
         "maskrcnn.data.polygons:rasterize_parts",
         "bitmap |=",
         "bitmap ^=",
-        "test_loader:test_the_parts_of_an_object_become_one_bitmap",
+        "test_collate:test_the_parts_of_an_object_become_one_bitmap",
     ),
     PlantedBug(
         "a left hand that stays left in the mirror",

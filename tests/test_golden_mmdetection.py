@@ -12,7 +12,7 @@ from golden import mmdetection_case as case
 from golden.published_case import disagreements
 
 from maskrcnn.config import Config
-from maskrcnn.data.loader import normalise
+from maskrcnn.data.collate import normalise
 from maskrcnn.model.mask_rcnn import MaskRCNN
 
 FILE = pathlib.Path(__file__).parent / "golden" / "mmdetection.npz"

@@ -16,7 +16,7 @@ from small_text import SETTINGS, mistake, run, write_icdar2015
 from torch.nn import functional as F
 
 from maskrcnn.config import Config, KeypointHeadConfig, MaskHeadConfig
-from maskrcnn.data.loader import normalise
+from maskrcnn.data.collate import normalise
 from maskrcnn.detector import load
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.model.resnet import ResNet

@@ -22,7 +22,7 @@ class ObjectsLeftOut(UserWarning):
 def batch_targets(samples: Sequence[Sample], sizes: list[list[int]], ignored: Ignored, slots: int | None) -> Targets:
     """Targets of B samples whose points are already in pixels of the images of `sizes`, height and width each.
 
-    ignored, slots and what is raised: as of `maskrcnn.data.loader.collate`.
+    ignored, slots and what is raised: as of `maskrcnn.data.collate.collate`.
 
     A pixel is part of an object if its centre lies in one of its polygons (`maskrcnn.data.polygons.rasterize`), moved
     to where the network sees them. COCO's evaluation draws polygons by a rule of its own, which differs in pixels

@@ -18,7 +18,7 @@ from published_tensors import GAIN, draw, mmdetection
 
 from maskrcnn.cli import main
 from maskrcnn.config import ImageConfig
-from maskrcnn.data.loader import to_network_size
+from maskrcnn.data.collate import to_network_size
 from maskrcnn.detector import load
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.structures import Sample

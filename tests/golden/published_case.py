@@ -16,7 +16,7 @@ from published_tensors import GAIN, draw, torchvision, uniform
 
 from maskrcnn.cli import main
 from maskrcnn.config import Config, ImageConfig
-from maskrcnn.data.loader import normalise
+from maskrcnn.data.collate import normalise
 from maskrcnn.detector import Detector, load
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.person import PERSON_KEYPOINTS
