@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 
 LAYERS = (
     {
-        "structures", "settings", "person", "variant", "model_config", "config", "recipes", "boxes", "slots",
+        "sample", "structures", "settings", "person", "variant", "model_config", "config", "recipes", "boxes", "slots",
         "precision", "files",
     },
     {"ops"},

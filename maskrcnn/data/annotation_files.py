@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from maskrcnn.data.polygons import area, is_simple
-from maskrcnn.structures import Sample
+from maskrcnn.sample import Sample
 
 DONT_CARE = "###"
 """The transcription of what the annotators could not read: neither text nor background."""

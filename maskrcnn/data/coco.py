@@ -21,7 +21,7 @@ from maskrcnn.data.coco_files import find_annotations, find_pictures
 from maskrcnn.data.images import read_image
 from maskrcnn.ops import run_length
 from maskrcnn.ops.run_length import RunLengths
-from maskrcnn.structures import Sample
+from maskrcnn.sample import Sample
 
 SMALLEST_SIDE = 1.0
 """Pixels. Objects with a box shorter or narrower are left out, as in MMDetection: nothing of them can be seen."""

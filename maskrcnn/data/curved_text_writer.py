@@ -15,7 +15,7 @@ from maskrcnn.data.data_set_writer import WholeWord, numbers, save_picture, whol
 from maskrcnn.data.loader import Samples
 from maskrcnn.data.text_polygons import facing_sides, resampled_sides
 from maskrcnn.data.total_text import parse_total_text_line
-from maskrcnn.structures import Sample
+from maskrcnn.sample import Sample
 
 FIRST_TEST_PICTURE = 1001
 """CTW1500's training pictures are numbered from 1 to 1000, and its test pictures go on from there."""

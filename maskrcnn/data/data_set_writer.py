@@ -14,7 +14,7 @@ from PIL import Image
 
 from maskrcnn.data.annotation_files import DONT_CARE
 from maskrcnn.data.polygons import area, is_simple
-from maskrcnn.structures import Sample
+from maskrcnn.sample import Sample
 
 JPEG_QUALITY = 92
 """Of ICDAR2015's pictures, about."""

@@ -11,7 +11,7 @@ from maskrcnn.data.data_set_writer import numbers, save_picture, whole_words, wr
 from maskrcnn.data.icdar import FOLDERS
 from maskrcnn.data.icdar2017 import LAYOUTS
 from maskrcnn.data.loader import Samples
-from maskrcnn.structures import Sample
+from maskrcnn.sample import Sample
 
 MIXED_KINDS = ("jpg", "gif", "png", "jpg", "JPG", "jpg", "jpg", "jpg")
 """Endings of the pictures of ICDAR2017-MLT, in turn."""

@@ -24,7 +24,7 @@ from maskrcnn.data.annotation_files import Annotations, Problem, Word, shortened
 from maskrcnn.data.archives import LARGEST_TEXTS, Files, find_files
 from maskrcnn.data.images import read_image
 from maskrcnn.data.numbered_pictures import check_folder, listed, select, warn_of_skipped
-from maskrcnn.structures import Sample
+from maskrcnn.sample import Sample
 
 ANNOTATION_FILES = {
     "train": "instances_training.json",

@@ -16,7 +16,7 @@ from typing import ClassVar, NamedTuple
 from maskrcnn.data.annotation_files import Annotations, ParseFile, Problem, usable_words
 from maskrcnn.data.archives import Files, find_files
 from maskrcnn.data.images import read_image
-from maskrcnn.structures import Sample
+from maskrcnn.sample import Sample
 
 _NUMBER = re.compile(r"img_?([0-9]{1,9})", re.IGNORECASE)
 _RANGE = re.compile(r"(?:img_?)?([0-9]{1,9})\.\.(?:img_?)?([0-9]{1,9})")
