@@ -1,5 +1,8 @@
 """The command line. Each command is a module with `HELP`, `DETAILS`, `add_arguments(parser)` and `run(arguments)`.
 
+A module is imported when its command is asked for: most need PyTorch, whose import alone takes longer than all that
+some of the others do.
+
 What is wrong with files, settings, disks or numbers is said in one line on standard error, with exit code 2. Any
 other error is one of this program: it keeps its traceback, so that it can be reported and repaired.
 """
@@ -13,14 +16,10 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import NoReturn
-
-import torch
-
-from maskrcnn.training.loop import NonFiniteLoss
 
 COMMANDS = ("demo", "train", "evaluate", "predict", "score", "render", "check", "import", "download", "bench", "info")
 
@@ -35,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     In Python's development mode (`python -X dev -m maskrcnn ...`) every error keeps its traceback.
     """
-    chosen, unknown = _parser().parse_known_args(arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    named = [name for name in COMMANDS if name in arguments[:1]]
+    chosen, unknown = _parser(named or COMMANDS).parse_known_args(arguments)
     if unknown:
         chosen.refuse(f"unrecognized arguments: {' '.join(unknown)}")
     try:
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say(chosen.command, "interrupted")
         return 128 + signal.SIGINT
-    except (ValueError, OSError, NonFiniteLoss, MemoryError, RuntimeError) as error:
+    except (ValueError, OSError, FloatingPointError, MemoryError, RuntimeError) as error:
         message = _message(error)
         if message is None or sys.flags.dev_mode:
             raise
@@ -72,7 +73,8 @@ class _Parser(argparse.ArgumentParser):
         self.exit(MISTAKE, f"{command}: {' '.join(message.split())} ({self.prog} --help says more)\n")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(names: Iterable[str]) -> argparse.ArgumentParser:
+    """A parser that knows the commands of these names."""
     parser = _Parser(
         prog="python -m maskrcnn",
         description="Mask R-CNN: train, evaluate and use detectors of text and objects.",
@@ -80,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
+    for name in names:
         module = command_module(name)
         command = commands.add_parser(
             name,
@@ -98,8 +100,9 @@ def _parser() -> argparse.ArgumentParser:
 def _message(error: Exception) -> str | None:
     """What to tell about an error in one line; None for an error of the program."""
     text = " ".join(str(error).split())
-    # On a processor, PyTorch reports memory that it cannot have as a plain RuntimeError.
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text:
+    # PyTorch's error is a RuntimeError: a plain one for a processor's memory, one of a class of its own for a GPU's.
+    of_torch = isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
+    if isinstance(error, MemoryError) or of_torch:
         return (
             "out of memory; a smaller model.image.long_side, data.crop or training.batch_size (--set) needs less"
             + (f": {text[:160]}" if text else "")

@@ -1,10 +1,8 @@
-"""Arguments that several commands take, and the numbers they accept."""
+"""Arguments that several commands take."""
 
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Callable
 
 from maskrcnn.data.sources import FORMATS
 
@@ -50,41 +48,3 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="section.key=value",
         help="change settings (all are in maskrcnn/config.py and model_config.py); may be given several times",
     )
-
-
-def whole_number(least: int) -> Callable[[str], int]:
-    """A type for argparse: whole numbers from `least` on."""
-
-    def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = least - 1
-        if number < least:
-            raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number, {least} or more")
-        return number
-
-    return parse
-
-
-def fraction(text: str) -> float:
-    """A type for argparse: numbers from 0 to 1."""
-    number = _number(text)
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number from 0 to 1")
-    return number
-
-
-def duration(text: str) -> float:
-    """A type for argparse: numbers above 0."""
-    number = _number(text)
-    if not number > 0:
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number above 0")
-    return number
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

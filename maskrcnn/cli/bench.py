@@ -13,7 +13,7 @@ from maskrcnn.benchmarks import average_precision
 from maskrcnn.benchmarks.comparison import Figure, measure
 from maskrcnn.benchmarks.measure import copy_bandwidth
 from maskrcnn.benchmarks.ops import ROUNDS, measure_ops
-from maskrcnn.cli.arguments import whole_number
+from maskrcnn.cli.numbers import whole_number
 from maskrcnn.detector import available_device
 
 HELP = "measure how fast the ops and the scoring are, beside those of other libraries"

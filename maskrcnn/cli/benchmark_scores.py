@@ -1,4 +1,4 @@
-"""`python -m maskrcnn score` for the text benchmarks."""
+"""What `python -m maskrcnn score` does with the text benchmarks, and how their scores are said."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import argparse
 import json
 from functools import partial
 
-from maskrcnn.cli.evaluate import in_words, score_table
 from maskrcnn.data.icdar2017 import parse_icdar2017
 from maskrcnn.evaluation.own_text_scores import pascal_scores, text_average_precision
 from maskrcnn.evaluation.protocols import PROTOCOLS
 from maskrcnn.evaluation.result_files import read_image_texts
-from maskrcnn.evaluation.text_scores import ImageTexts, best_of, score_at_thresholds, score_texts, without_ignoring
+from maskrcnn.evaluation.text_scores import (
+    ImageTexts,
+    TextScores,
+    best_of,
+    score_at_thresholds,
+    score_texts,
+    without_ignoring,
+)
 
 
 def score_benchmark(arguments: argparse.Namespace) -> None:
@@ -36,6 +42,25 @@ def score_benchmark(arguments: argparse.Namespace) -> None:
         print(json.dumps(best.as_dict() | more))
     else:
         print(in_words(best) + "".join(f", {name.replace('_', ' ')} {value:.6f}" for name, value in more.items()))
+
+
+def score_table(sweep: tuple[TextScores, ...], best: TextScores) -> str:
+    """Lines of threshold, recall, precision and hmean, the best one marked."""
+    rows = ["threshold   recall  precision    hmean"]
+    for score in sweep:
+        mark = "  <- best" if score is best else ""
+        rows.append(
+            f"{score.threshold:9.2f}  {score.recall:7.4f}  {score.precision:9.4f}  {score.hmean:7.4f}{mark}"
+        )
+    return "\n".join(rows)
+
+
+def in_words(score: TextScores) -> str:
+    """A score and what it was counted from, in one line."""
+    return (
+        f"recall {score.recall:.6f}, precision {score.precision:.6f}, hmean {score.hmean:.6f} "
+        f"({score.matched} matched of {score.ground_truths} ground truths and {score.detections} detections)"
+    )
 
 
 def _all_scored(images: list[ImageTexts]) -> bool:

@@ -17,8 +17,6 @@ from maskrcnn.evaluation.detection_errors import DetectionErrors, detection_erro
 from maskrcnn.files import write_json
 from maskrcnn.visualize import class_scores, error_breakdown, precision_recall_of_classes
 
-COCO_PROTOCOLS: dict[str, Kind] = {"coco-bbox": "bbox", "coco-segm": "segm", "coco-keypoints": "keypoints"}
-
 _MEANINGS = {
     "AP": "mean of IoU 0.50 to 0.95", "AP50": "IoU 0.50", "AP75": "IoU 0.75",
     "APs": "small", "APm": "medium", "APl": "large",
@@ -28,9 +26,8 @@ _MEANINGS = {
 }  # fmt: skip
 
 
-def score_coco(arguments: argparse.Namespace) -> None:
+def score_coco(arguments: argparse.Namespace, kind: Kind) -> None:
     """Prints the 12 or 10 numbers, and leaves tables and diagrams in the folder `--out`, if one is given."""
-    kind = COCO_PROTOCOLS[arguments.protocol]
     if arguments.out:
         Path(arguments.out).mkdir(parents=True, exist_ok=True)  # before the work: a folder may be impossible to make
     annotations = read_annotations(arguments.ground_truth)

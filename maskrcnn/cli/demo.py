@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from maskrcnn.cli.arguments import whole_number
+from maskrcnn.cli.numbers import whole_number
 from maskrcnn.demo import run_demo
 
 HELP = "train a text detector from nothing in three minutes, score it, and draw what it finds"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskrcnn.cli.arguments import add_data, add_settings, all_settings
+from maskrcnn.cli.benchmark_scores import in_words, score_table
 from maskrcnn.data.coco import COCO
 from maskrcnn.data.loader import Samples
 from maskrcnn.data.sources import RENDERED, open_data
@@ -24,7 +25,7 @@ from maskrcnn.evaluate_objects import (
 )
 from maskrcnn.evaluation.coco_overlaps import PERSON_SIGMAS
 from maskrcnn.evaluation.protocols import PROTOCOLS
-from maskrcnn.evaluation.text_scores import TextScores, best_of, match_image
+from maskrcnn.evaluation.text_scores import best_of, match_image
 from maskrcnn.files import write_json
 from maskrcnn.objects import WORTH_SHOWING, FoundObject
 from maskrcnn.training.distributed import Ranks, joined
@@ -149,25 +150,6 @@ def draw_examples(found: Sequence[Sequence[FoundObject]], data: COCO, path: Path
         pictures.append(draw_objects(sample.image, shown, data.keypoint_names, data.skeleton))
         captions += [f"{sample.name}: {len(sample.labels)} objects", f"{len(shown)} found"]
     contact_sheet(pictures, columns=2, captions=captions, cell=700).save(path, quality=90)
-
-
-def score_table(sweep: tuple[TextScores, ...], best: TextScores) -> str:
-    """Lines of threshold, recall, precision and hmean, the best one marked."""
-    rows = ["threshold   recall  precision    hmean"]
-    for score in sweep:
-        mark = "  <- best" if score is best else ""
-        rows.append(
-            f"{score.threshold:9.2f}  {score.recall:7.4f}  {score.precision:9.4f}  {score.hmean:7.4f}{mark}"
-        )
-    return "\n".join(rows)
-
-
-def in_words(score: TextScores) -> str:
-    """A score and what it was counted from, in one line."""
-    return (
-        f"recall {score.recall:.6f}, precision {score.precision:.6f}, hmean {score.hmean:.6f} "
-        f"({score.matched} matched of {score.ground_truths} ground truths and {score.detections} detections)"
-    )
 
 
 def draw_evaluation(evaluation: Evaluation, samples: Samples, threshold: float, out: Path) -> list[Path]:

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from maskrcnn.cli.arguments import add_format, add_settings, all_settings, fraction
+from maskrcnn.cli.arguments import add_format, add_settings, all_settings
+from maskrcnn.cli.numbers import fraction
 from maskrcnn.data.images import read_image
 from maskrcnn.data.numbered_pictures import picture_number
 from maskrcnn.detector import available_device, load

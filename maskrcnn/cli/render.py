@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from maskrcnn.cli.arguments import whole_number
+from maskrcnn.cli.numbers import whole_number
 from maskrcnn.data.curved_text_writer import write_ctw1500, write_total_text
 from maskrcnn.data.icdar_writer import write_icdar2015, write_icdar2017
 from maskrcnn.data.rendered_text import SCENE, RenderedText

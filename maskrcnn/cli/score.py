@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from maskrcnn.cli.arguments import fraction
 from maskrcnn.cli.benchmark_scores import score_benchmark
-from maskrcnn.cli.coco_scores import COCO_PROTOCOLS, score_coco
+from maskrcnn.cli.numbers import fraction
 from maskrcnn.data.icdar2017 import SCRIPTS
 from maskrcnn.evaluation.protocols import PROTOCOLS
 
@@ -38,13 +37,15 @@ examples:
   python -m maskrcnn score ctw1500 gt_ctw1500.zip results.zip
   python -m maskrcnn score coco-segm instances_val2017.json results.json --out runs/score
 """
+COCO_PROTOCOLS = {"coco-bbox": "bbox", "coco-segm": "segm", "coco-keypoints": "keypoints"}
+"""What kind of results each of them scores."""
 OPTIONS = {
     "threshold": tuple(PROTOCOLS),
     "sweep": tuple(PROTOCOLS),
     "pascal": ("ctw1500",),
     "script": ("icdar2017",),
     "sigmas": ("coco-keypoints",),
-    "out": COCO_PROTOCOLS,
+    "out": tuple(COCO_PROTOCOLS),
 }
 """The protocols that each option is for."""
 
@@ -78,4 +79,10 @@ def run(arguments: argparse.Namespace) -> None:
         given = getattr(arguments, option) not in (None, False)
         if given and arguments.protocol not in protocols:
             raise ValueError(f"--{option}: found {arguments.protocol}, expected {' or '.join(protocols)}")
-    (score_coco if arguments.protocol in COCO_PROTOCOLS else score_benchmark)(arguments)
+    if arguments.protocol in PROTOCOLS:
+        score_benchmark(arguments)
+        return
+    # Not at the top: masks and diagrams need PyTorch and matplotlib, which take longer to import than texts to score.
+    from maskrcnn.cli.coco_scores import score_coco
+
+    score_coco(arguments, COCO_PROTOCOLS[arguments.protocol])

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from maskrcnn.cli.arguments import add_data, add_settings, all_settings, duration
+from maskrcnn.cli.arguments import add_data, add_settings, all_settings
+from maskrcnn.cli.numbers import duration
 from maskrcnn.data.sources import open_data, training_stream
 from maskrcnn.detector import available_device, find_weights
 from maskrcnn.model.mask_rcnn import MaskRCNN

@@ -16,7 +16,7 @@ from maskrcnn.training.progress import ProgressLine, StepReport, TrainingLog
 from maskrcnn.training.schedule import learning_rate
 
 
-class NonFiniteLoss(ArithmeticError):
+class NonFiniteLoss(FloatingPointError):
     """A loss or the gradient became infinite or NaN. The text names every loss and the batch's images."""
 
 
