@@ -65,7 +65,7 @@ def test_the_program_lists_its_commands(capsys):
         "evaluate": ["WEIGHTS", "--data DIR", "--split S", "--format F", "--json FILE", "--set section.key="],
         "predict": ["WEIGHTS", "IMAGE", "--out DIR", "--json", "--submission", "--scores", "--threshold T"],
         "score": ["PROTOCOL", "GT", "PRED", "--threshold T", "--sweep", "--json"],
-        "render": ["DIR", "--format FORMAT", "--count N", "--seed S", "--size WxH"],
+        "render": ["DIR", "--format FORMAT", "--count N", "--seed S", "--size WxH", "--curved FRACTION"],
         "check": ["DATASET", "DIR", "--split S", "--recipe RECIPE"],
         "info": [],
     }.items(),
@@ -98,7 +98,7 @@ def test_the_examples_of_the_help_are_commands(monkeypatch, command):
     ("arguments", "message"),
     [
         (["train", "text_small", "--data", "x"], "the following arguments are required: --out"),
-        (["render", "x", "--format", "coco", "--count", "3"], "invalid choice: 'coco'"),
+        (["render", "x", "--format", "icdar2013", "--count", "3"], "invalid choice: 'icdar2013'"),
         (["render", "x", "--format", "icdar2015", "--count", "0"], "found '0', expected a whole number, 1 or more"),
         (["render", "x", "--format", "icdar2015", "--count", "two"], "found 'two', expected a whole number"),
         (["render", "x", "--format", "ctw1500", "--count", "3", "--size", "9"], "found '9', expected width x"),

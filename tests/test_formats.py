@@ -25,7 +25,7 @@ TEST_SPLITS = {"icdar2015": "test", "icdar2017": "validation", "ctw1500": "test"
 
 def test_the_setting_the_readers_the_writers_and_the_protocols_have_the_same_names():
     assert typing.get_args(typing.get_type_hints(DataConfig)["format"]) == tuple(FORMATS)
-    assert {*TEST_SPLITS} == {*PROTOCOLS} <= {*WRITERS} <= {*FORMATS}
+    assert {*TEST_SPLITS} == {*PROTOCOLS} <= {*WRITERS} == {*FORMATS}
 
 
 @pytest.mark.parametrize("name", TEST_SPLITS)

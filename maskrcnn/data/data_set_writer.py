@@ -38,26 +38,36 @@ class WholeWord(NamedTuple):
 def whole_words(sample: Sample, outline: Callable[[np.ndarray], np.ndarray]) -> Iterator[WholeWord]:
     """The objects of a sample in integers; `outline` turns a polygon (P, 2) into the one that the format wants.
 
-    Raises ValueError for what no format can express: corners that, once rounded, are no simple clockwise outline, a
-    missing transcription, one of more than one line, or `###` for an object that is not ignored.
+    Raises ValueError for what no format can express: what `rounded_outlines` refuses, a missing transcription, one of
+    more than one line, or `###` for an object that is not ignored.
     """
     transcriptions = sample.transcriptions or (None,) * len(sample.polygons)
-    for number, (polygon, ignore, text) in enumerate(
-        zip(sample.polygons, sample.ignore, transcriptions, strict=True), start=1
-    ):
+    outlines = rounded_outlines(sample, outline)
+    for (where, corners), ignore, text in zip(outlines, sample.ignore, transcriptions, strict=True):
+        if ignore:
+            text = DONT_CARE
+        elif text is None or "\r" in text or "\n" in text or text == DONT_CARE:
+            raise ValueError(f"{where}: found transcription {text!r}, expected one line of text, not {DONT_CARE}")
+        yield WholeWord(where, corners.astype(int), text, bool(ignore))
+
+
+def rounded_outlines(
+    sample: Sample, outline: Callable[[np.ndarray], np.ndarray], decimals: int = 0
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Of each object of a sample what messages call it, and its corners (P, 2) float64 with so many decimals.
+
+    `outline` as in `whole_words`. Raises ValueError for corners that, once rounded, are no simple clockwise outline.
+    """
+    for number, polygon in enumerate(sample.polygons, start=1):
         where = f"{sample.name}: object {number}"
         try:
-            corners = np.rint(outline(polygon)).astype(int)
+            corners = np.round(outline(polygon), decimals)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
         if not is_simple(corners) or area(corners) < 0:
             noun = "quadrilateral" if len(corners) == 4 else "outline"
             raise ValueError(f"{where}: found corners {corners.tolist()}, expected a clockwise {noun}")
-        if ignore:
-            text = DONT_CARE
-        elif text is None or "\r" in text or "\n" in text or text == DONT_CARE:
-            raise ValueError(f"{where}: found transcription {text!r}, expected one line of text, not {DONT_CARE}")
-        yield WholeWord(where, corners, text, bool(ignore))
+        yield where, corners
 
 
 def numbers(corners: np.ndarray) -> str:

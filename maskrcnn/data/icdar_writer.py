@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +18,22 @@ MIXED_KINDS = ("jpg", "gif", "png", "jpg", "JPG", "jpg", "jpg", "jpg")
 """Endings of the pictures of ICDAR2017-MLT, in turn."""
 
 
-def annotation_lines(sample: Sample) -> str:
+def quadrilateral(polygon: np.ndarray) -> np.ndarray:
+    """The polygon (4, 2) itself. Raises ValueError for another number of corners."""
+    if len(polygon) != 4:
+        raise ValueError(f"found {len(polygon)} corners, expected 4: this format has quadrilaterals only")
+    return polygon
+
+
+def annotation_lines(sample: Sample, outline: Callable[[np.ndarray], np.ndarray] = quadrilateral) -> str:
     """ICDAR2015's annotation file of a sample: `x1,y1,...,x4,y4,transcription` and CR LF for each object.
 
     Corners are rounded to integers, and must run clockwise as the format demands; ignored objects get `###`.
     Raises ValueError for what the format cannot express: an object that is no quadrilateral or, once rounded, not a
     clockwise one with an area; a missing transcription, one of more than one line, or `###` for an object that is
-    not ignored.
+    not ignored. With another `outline` (see `whole_words`) lines may have other corners than ICDAR2015's.
     """
-    words = whole_words(sample, _quadrilateral)
+    words = whole_words(sample, outline)
     return "".join(f"{numbers(word.corners)},{_quoted(word.transcription)}\r\n" for word in words)
 
 
@@ -36,7 +44,7 @@ def icdar2017_lines(sample: Sample) -> str:
     not told apart. Raises ValueError like `annotation_lines`.
     """
     lines = []
-    for word in whole_words(sample, _quadrilateral):
+    for word in whole_words(sample, quadrilateral):
         legible = "Latin" if any(map(str.isalnum, word.transcription)) else "Symbols"
         script = "None" if word.ignore else legible
         lines.append(f"{numbers(word.corners)},{script},{_quoted(word.transcription)}\r\n")
@@ -90,12 +98,6 @@ def write_icdar2017(train: Samples, validation: Samples, directory: str | os.Pat
 def _each(samples: Samples):
     # Not every data set ends by itself when it is iterated over.
     return (samples[index] for index in range(len(samples)))
-
-
-def _quadrilateral(polygon: np.ndarray) -> np.ndarray:
-    if len(polygon) != 4:
-        raise ValueError(f"found {len(polygon)} corners, expected 4: this format has quadrilaterals only")
-    return polygon
 
 
 def _quoted(text: str) -> str:
