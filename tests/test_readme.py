@@ -12,7 +12,7 @@ from small_text import SETTINGS, picture, run, save_small_weights
 from maskrcnn import detector
 
 ROOT = Path(__file__).resolve().parents[1]
-SETS = ("icdar2015", "icdar2017", "ctw1500", "totaltext")
+SETS = ("icdar2015", "icdar2017", "ctw1500", "totaltext", "coco")
 PAGES = ("README.md", "datasets/README.md", *(f"datasets/{name}/README.md" for name in SETS))
 
 SHORTER = {
@@ -24,6 +24,7 @@ SHORTER = {
     "check icdar2015 DIR": "check icdar2015 data/rendered",
     "1..900": "1..3",
     "901..1000": "3..4",
+    "data/mine": "data/coco",
 }
 """What is said in the pages, and what is run instead, with a rendered data set of 4 + 2 pictures as data/icdar2015."""
 
