@@ -123,6 +123,7 @@ def test_a_sample_without_its_picture_takes_no_memory(tmp_path):
         ("annotations/instances_val2017.json", "val2017", "val"),
         ("annotations/instances_val2017.json", "val2017", "test"),  # COCO keeps the truth about its test pictures
         ("annotations/instances_val2017.json", "val2017", "val2017"),
+        ("annotations/instances_val2017.json", "val2017", "validation"),
         ("annotations/instances_minival.json", "images", "minival"),
         ("annotations/instances_val2017.json", "images/val2017", "val"),
         ("annotations/instances_default.json", "images", "train"),
@@ -131,6 +132,7 @@ def test_a_sample_without_its_picture_takes_no_memory(tmp_path):
         ("valid/_annotations.coco.json", "valid", "val"),
         ("valid/_annotations.coco.json", "valid", "valid"),
         ("instances_training.json", "imgs", "train"),
+        ("instances_train.json", "imgs", "training"),
         ("train.json", "images/train", "train"),
         ("labels.json", "data", "train"),
         ("labels.json", "", "test"),

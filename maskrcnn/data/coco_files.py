@@ -36,7 +36,8 @@ _NOT_OBJECTS = ("captions", "panoptic", "stuff", "image")
 def find_annotations(root: str | os.PathLike, split: str, keypoints: bool = False) -> Path:
     """The annotation file for a split, below a folder, or the file itself that `root` names.
 
-    The split "test" is the validation pictures where there are no others: COCO keeps the truth about its test pictures.
+    "validation" means "val", and so with the other words for a split. "test" is the validation pictures where there are
+    no others: COCO keeps the truth about its test pictures.
     Raises ValueError, saying what is there, if there is none or more than one.
     """
     root = Path(root)
@@ -46,7 +47,8 @@ def find_annotations(root: str | os.PathLike, split: str, keypoints: bool = Fals
         raise ValueError(f"{root}: found nothing, expected a folder with a COCO annotation file, or that file")
     kind, other = ("person_keypoints", "instances")[:: 1 if keypoints else -1]
     files = [path for path in _annotation_files(root) if not path.name.startswith(other)]
-    for wanted in (split, "val") if split == "test" else (split,):
+    meant = next((name for name, synonyms in _WORDS.items() if split in synonyms), split)
+    for wanted in dict.fromkeys((split, meant, "val" if meant == "test" else meant)):
         found = [path for path in files if _names_split(path, wanted)]
         if len(found) > 1:
             names = ", ".join(map(str, found))
