@@ -45,10 +45,12 @@ def test_what_systems_add_is_no_file(tmp_path):
     (folder / "inner").mkdir(parents=True)
     (folder / ".DS_Store").write_bytes(b"x")
     (folder / "a.txt").write_bytes(b"x")
+    (folder / "lost.txt").symlink_to("nowhere.txt")
     assert Files(folder).names == ["a.txt"]
+    assert Files(folder).others == ["inner", "lost.txt"], "what is no file is not passed over without a word"
     archive = tmp_path / "x.zip"
     archive.write_bytes(zipped({"inner/": b"", "inner/a.txt": b"x", "__MACOSX/inner/._a.txt": b"x", ".DS_Store": b"x"}))
-    assert Files(archive).names == ["a.txt"]
+    assert Files(archive).names == ["a.txt"] and Files(archive).others == []
 
 
 def test_the_folder_comes_before_the_zip(tmp_path):

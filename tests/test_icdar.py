@@ -191,6 +191,9 @@ def test_bad_ranges(split, message):
         select(["img_1.jpg", "img_2.jpg"], split)
     with pytest.raises(ValueError, match="found no number in the name"):
         picture_number("cover.jpg")
+    assert picture_number("img_0000000000012.jpg") == 12
+    with pytest.raises(ValueError, match=r"^'img_999999999.*found a number of 5000 digits in the name"):
+        picture_number(f"img_{'9' * 5000}.txt")  # a zip's entry can be called so
 
 
 # the data set
@@ -258,10 +261,12 @@ def test_what_is_skipped_is_warned_of_once_and_listed(small_set):
     folder = small_set / FOLDERS["train"][1]
     (folder / "gt_img_2.txt").write_text("0,0,1,1,2,2,3,3,a line\n0,40,40,40,40,0,0,0,turned\n0,0,9,9,9,0,0,9,crossed")
     (folder / "readme.txt").write_text("not an annotation")
-    with pytest.warns(UserWarning, match=r"skipped 3: readme\.txt: found in .* and 2 more") as caught:
+    (folder / "gt_img_3.txt").mkdir()  # a folder is not read, whatever it is called
+    with pytest.warns(UserWarning, match=r"skipped 4: gt_img_3\.txt: found in .* and 3 more") as caught:
         data = ICDAR2015(small_set)
     assert len(caught) == 1
     assert [(problem.file, problem.line, problem.skipped) for problem in data.problems] == [
+        ("gt_img_3.txt", 0, True),
         ("readme.txt", 0, True),
         ("gt_img_2.txt", 1, True),
         ("gt_img_2.txt", 2, False),
@@ -271,6 +276,7 @@ def test_what_is_skipped_is_warned_of_once_and_listed(small_set):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         (folder / "readme.txt").unlink()
+        (folder / "gt_img_3.txt").rmdir()
         ICDAR2015(small_set, "img_10..img_10")  # nothing skipped there
 
 

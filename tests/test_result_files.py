@@ -95,6 +95,8 @@ def test_polygons_of_any_number_of_corners():
         ("1,2,3,4,5,\u0663", "found '\u0663', expected a number"),
         ("1,2,3,4,5,\x1c6", "found '.x1c6', expected a number"),
         ("1,2,3,4,5,6,7", "found score '7', expected a number from 0 to 1"),
+        ("1,2,3,4,5,1e9", "found '1e9', expected a coordinate of at most 999,999,999 pixels"),
+        ("1,2,-1e300,4,5,6,0.5", "found '-1e300', expected a coordinate"),
     ):
         with pytest.raises(ValueError, match="^" + message):
             parse_result_line(line, quadrilaterals=False)
@@ -202,6 +204,15 @@ def test_bad_ground_truth_is_named_with_file_and_line(tmp_path):
     folder = write_folder(tmp_path / "gt", {"gt_img_1.txt": SQUARE_LINE + ",word\n0,0,10,0,10,10,0,word"})
     with pytest.raises(ValueError, match=r"gt_img_1.txt:2: found"):
         read_ground_truths(folder)
+
+
+def test_results_in_an_inner_folder_are_not_passed_over(tmp_path):
+    """Or every word would be missed, and nobody would know why."""
+    truths = write_folder(tmp_path / "gt", {"gt_img_1.txt": SQUARE_LINE + ",word"})
+    (tmp_path / "results").mkdir()
+    write_folder(tmp_path / "results" / "inner", {"res_img_1.txt": SQUARE_LINE})
+    with pytest.raises(ValueError, match=r"results: found inner, which is no file, expected \.txt files in .*results"):
+        read_image_texts(truths, tmp_path / "results")
 
 
 def test_hostile_archives_are_refused(tmp_path, monkeypatch):

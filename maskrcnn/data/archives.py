@@ -37,13 +37,16 @@ class Files:
     def __init__(self, path: str | os.PathLike) -> None:
         """Lists the files. Raises ValueError if `path` is neither a folder nor a readable zip, or for a bad name."""
         self.path = Path(path)
+        self.others: list[str] = []
+        """What lies in a folder and is no file: folders, and links that lead nowhere. Not read, but said."""
         self._archive: zipfile.ZipFile | None = None
         self._archive_process = -1
         self._entries: dict[str, zipfile.ZipInfo] | None = None
         if self.path.is_dir():
             with os.scandir(self.path) as found:
-                self.names = sorted(entry.name for entry in found if entry.name[0] != "." and entry.is_file())
-            for name in self.names:
+                entries = sorted((entry.name, entry.is_file()) for entry in found if entry.name[0] != ".")
+            self.names, self.others = ([name for name, is_file in entries if is_file == kind] for kind in (True, False))
+            for name, _ in entries:
                 _check_printable(name, self.path)
         elif self.path.is_file():
             self._entries = self._list_archive()

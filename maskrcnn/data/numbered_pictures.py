@@ -13,12 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from maskrcnn.data.annotation_files import Annotations, ParseFile, Problem, usable_words
+from maskrcnn.data.annotation_files import Annotations, ParseFile, Problem, shortened, usable_words
 from maskrcnn.data.archives import Files, find_files
 from maskrcnn.data.images import read_image
 from maskrcnn.sample import Sample
 
-_NUMBER = re.compile(r"img_?([0-9]{1,9})", re.IGNORECASE)
+_NUMBER = re.compile(r"img_?([0-9]+)", re.IGNORECASE)
+_MOST_DIGITS = 18
 _RANGE = re.compile(r"(?:img_?)?([0-9]{1,9})\.\.(?:img_?)?([0-9]{1,9})")
 
 
@@ -42,12 +43,15 @@ class FileNames(NamedTuple):
 def picture_number(name: str) -> int:
     """The number by which files are paired: 12 for `img_12.jpg`, `poly_gt_img12.txt`, `0012.jpg`, `res_img_12.txt`.
 
-    It is the one after the last `img`, or else the last in the name. Raises ValueError if there is none.
+    It is the one after the last `img`, or else the last in the name. Raises ValueError if there is none, or if nobody
+    can have counted so far.
     """
     stem = Path(name).stem
     numbers = _NUMBER.findall(stem) or re.findall(r"[0-9]+", stem)
     if not numbers:
         raise ValueError(f"{name}: found no number in the name, expected one such as img_12")
+    if len(numbers[-1]) > _MOST_DIGITS:
+        raise ValueError(f"{shortened(name)}: found a number of {len(numbers[-1])} digits in the name, expected img_12")
     return int(numbers[-1])
 
 
@@ -164,11 +168,11 @@ def _numbered(places: Sequence[Files], names: FileNames, problems: list[Problem]
     """Name and place of each file that is named as `names` says, by number; the others become problems."""
     found: dict[int, tuple[str, Files]] = {}
     for files in places:
+        others = list(files.others)
         for name in files.names:
             match = names.pattern.fullmatch(name)
             if not match:
-                what = f"found in {files.path.name}, expected {names.example}; skipped"
-                problems.append(Problem(name, 0, what, True))
+                others.append(name)
                 continue
             number = int(match[1])
             if number in found:
@@ -176,6 +180,8 @@ def _numbered(places: Sequence[Files], names: FileNames, problems: list[Problem]
                 there = "" if where is files else f" in {where.path.name}"
                 raise ValueError(f"{files.path}: found {other}{there} and {name}, expected one file of each number")
             found[number] = name, files
+        what = f"found in {files.path.name}, expected {names.example}; skipped"
+        problems += [Problem(name, 0, what, True) for name in sorted(others)]
     return found
 
 

@@ -28,6 +28,8 @@ from maskrcnn.data.polygons import area
 from maskrcnn.evaluation.protocols import ICDAR2015, Protocol
 from maskrcnn.evaluation.text_scores import ImageTexts
 
+_FARTHEST = 999_999_999
+"""Of a coordinate in pixels, in integers of 9 digits as in other numbers; beyond any picture, areas overflow."""
 _INTEGER = re.compile(r"[ \t]*-?[0-9]{1,9}[ \t]*")
 _NUMBER = re.compile(r"[ \t]*[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?[ \t]*")
 
@@ -129,7 +131,8 @@ def parse_result_line(line: str, quadrilaterals: bool = True) -> tuple[np.ndarra
     """Polygon (P, 2) float64 and score of one line of results; the score is None if the line has none.
 
     By default the rules of ICDAR2015: four corners, integers, not counter-clockwise. With `quadrilaterals` False any
-    polygon: at least three corners, decimal numbers, any winding; an odd count of numbers ends with the score.
+    polygon: at least three corners, decimal numbers, any winding; an odd count of numbers ends with the score. No
+    coordinate has more than nine digits before the point.
     Raises ValueError (found ..., expected ...).
     """
     parts = line.split(",")
@@ -143,6 +146,9 @@ def parse_result_line(line: str, quadrilaterals: bool = True) -> tuple[np.ndarra
             if not _INTEGER.fullmatch(part):
                 raise ValueError(f"found {shortened(part)}, expected an integer of at most 9 digits")
     polygon = np.array([_number(part) for part in corners]).reshape(-1, 2)
+    if np.abs(polygon).max() > _FARTHEST:
+        far = max(corners, key=lambda part: abs(float(part)))
+        raise ValueError(f"found {shortened(far)}, expected a coordinate of at most {_FARTHEST:,} pixels")
     if quadrilaterals and area(polygon) < 0:
         raise ValueError(f"found counter-clockwise corners {polygon.astype(int).ravel().tolist()}, expected clockwise")
     if score is None:
@@ -155,6 +161,8 @@ def parse_result_line(line: str, quadrilaterals: bool = True) -> tuple[np.ndarra
 def _numbered_files(path: str | os.PathLike, endings: tuple[str, ...]) -> Iterator[tuple[int, str, bytes]]:
     """Picture number, name and content of all files of a folder or zip."""
     files = Files(path)
+    for name in files.others[:1]:
+        raise ValueError(f"{path}: found {name}, which is no file, expected {endings[0]} files in {path} itself")
     numbered: dict[int, str] = {}
     for name in files.names:
         if not name.lower().endswith(endings) or not any(map(str.isdigit, name)):
