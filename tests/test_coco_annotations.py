@@ -189,29 +189,32 @@ def test_what_is_wrong_is_named(tmp_path, part, index, changes, message):
 @pytest.mark.parametrize(
     "content, message",
     [
-        (json.dumps(FILE)[:-20], "found damaged or incomplete JSON ("),
-        ("", "found damaged or incomplete JSON ("),
-        ("[" * 100_000, "found damaged or incomplete JSON ("),
-        ('{"images": ' + "1" * 5000 + "}", "found damaged or incomplete JSON ("),
-        ("[1, 2]", "found [1, 2], expected an object with images, categories and annotations"),
-        ({"images": [], "annotations": []}, "found no categories, expected images, categories and annotations"),
-        (FILE | {"images": {}}, "found {}, expected a list of images"),
-        (FILE | {"annotations": [None]}, "annotation[0]: found null, expected an object"),
+        (json.dumps(FILE, indent=1)[:66], ":6: found damaged or incomplete JSON ("),
+        ("", ":1: found damaged or incomplete JSON (Expecting value, column 1), expected the whole file"),
+        ("[" * 100_000, ": found damaged or incomplete JSON ("),
+        ('{"images": ' + "1" * 5000 + "}", ": found damaged or incomplete JSON ("),
+        ('{"images": [], "images": []}', ": found damaged or incomplete JSON (key 'images' twice in one object)"),
+        ("[1, 2]", ": found [1, 2], expected an object with images, categories and annotations"),
+        ({"images": [], "annotations": []}, ": found no categories, expected images, categories and annotations"),
+        (FILE | {"images": {}}, ": found {}, expected a list of images"),
+        (FILE | {"annotations": [None]}, ": annotation[0]: found null, expected an object"),
     ],
 )
 def test_files_that_are_no_annotations(tmp_path, content, message):
     path = write(tmp_path, content)
     with pytest.raises(ValueError) as error:
         read_annotations(path)
-    assert str(error.value).startswith(f"{path}: {message}") and "\n" not in str(error.value)
+    assert str(error.value).startswith(f"{path}{message}") and "\n" not in str(error.value)
 
 
 def test_missing_oversized_and_misencoded_files(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="found no such file, expected a JSON file"):
         read_annotations(tmp_path / "nothing.json")
     (tmp_path / "bytes.json").write_bytes(b'{"images": "\xff"}')
-    with pytest.raises(ValueError, match="found damaged or incomplete JSON"):
+    with pytest.raises(ValueError, match=r"bytes\.json:1: found byte 0xff, expected UTF-8"):
         read_annotations(tmp_path / "bytes.json")
+    with_mark = write(tmp_path, "\ufeff" + json.dumps(FILE))
+    assert len(read_annotations(with_mark).objects) == 4
     monkeypatch.setattr(json_records, "LARGEST_JSON", 10)
     with pytest.raises(ValueError, match="expected at most 10"):
         read_annotations(write(tmp_path, FILE))

@@ -130,15 +130,16 @@ def test_what_is_wrong_is_named(tmp_path, truth, kind, changes, message):
 @pytest.mark.parametrize(
     "content, message",
     [
-        ('[{"image_id": 20, "cat', "found damaged or incomplete JSON ("),
-        ("{}", "found {}, expected a list of results"),
-        ("[[]]", "result[0]: found [], expected an object"),
+        ('[{"image_id": 20,\n"cat', ":2: found damaged or incomplete JSON ("),
+        ("{}", ": found {}, expected a list of results"),
+        ("[[]]", ": result[0]: found [], expected an object"),
+        ('[{"score": 1, "score": 0}]', ": found damaged or incomplete JSON (key 'score' twice in one object)"),
     ],
 )
 def test_files_that_are_no_results(tmp_path, truth, content, message):
     with pytest.raises(ValueError) as error:
         read(tmp_path, truth, "bbox", content)
-    assert str(error.value).startswith(f"{tmp_path / 'results.json'}: {message}")
+    assert str(error.value).startswith(f"{tmp_path / 'results.json'}{message}")
 
 
 def test_annotations_without_what_is_scored(tmp_path):

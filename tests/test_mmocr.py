@@ -164,12 +164,13 @@ def test_bad_entries_are_named(path, value, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"images": [],\n "x" 3}', r":2: found broken JSON \(Expecting ':' delimiter\)"),
-        (b"", ":1: found broken JSON"),
+        (b'{"images": [],\n "x" 3}', r":2: found damaged or incomplete JSON \(Expecting ':' delimiter, column 6\)"),
+        (b"", ":1: found damaged or incomplete JSON"),
         (b'{\n"x": "\xff"}', ":2: found byte 0xff, expected UTF-8"),
-        (b'{"images": [NaN]}', ": found NaN, expected a number"),
-        (b"[" * 100_000, ": found lists within lists without end"),
-        (b'{"images": ' + b"9" * 5000 + b"}", r": found broken JSON \(Exceeds the limit"),
+        (b'{"images": [NaN], "categories": []}', r": images\[0\]: found a number, expected an object"),
+        (b"[" * 100_000, ": found damaged or incomplete JSON .*recursion"),
+        (b'{"images": ' + b"9" * 5000 + b"}", r": found damaged or incomplete JSON \(Exceeds the limit"),
+        (b'{"images": [], "images": []}', r": found damaged or incomplete JSON \(key 'images' twice in one object\)"),
         (b"[]", ": found a list, expected an object"),
     ],
 )

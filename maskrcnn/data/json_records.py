@@ -37,11 +37,35 @@ def read_json(path: str | os.PathLike) -> Any:
     size = path.stat().st_size
     if size > LARGEST_JSON:
         raise ValueError(f"{path}: found {size:,} bytes, expected at most {LARGEST_JSON:,}")
+    return parse_json(path.read_bytes(), str(path))
+
+
+def parse_json(content: bytes, name: str) -> Any:
+    """What a JSON file holds; UTF-8, with or without byte order mark. `name` is what messages call the file.
+
+    Raises ValueError as `name:line: found ..., expected ...`, or without a line for numbers of thousands of digits,
+    nesting without end, and a key that an object has twice: most JSON readers drop the first without a word.
+    """
+    content = content.removeprefix(b"\xef\xbb\xbf")
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(content.decode("utf-8"), object_pairs_hook=_object)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{name}:{line}: found byte 0x{content[error.start]:02x}, expected UTF-8") from None
+    except json.JSONDecodeError as error:
+        where, what = f"{name}:{error.lineno}", f"{error.msg}, column {error.colno}"
     except (ValueError, RecursionError) as error:
-        what = " ".join(str(error).split())
-        raise ValueError(f"{path}: found damaged or incomplete JSON ({what}), expected the whole file") from None
+        where, what = name, " ".join(str(error).split())
+    raise ValueError(f"{where}: found damaged or incomplete JSON ({what}), expected the whole file")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"key {describe(twice)} twice in one object")
+    return found
 
 
 @contextmanager

@@ -12,7 +12,6 @@ An image has `id`, `file_name` ("training/img_1.jpg"), `height` and `width`; an 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -23,6 +22,7 @@ import numpy as np
 from maskrcnn.data.annotation_files import Annotations, Problem, Word, shortened, usable_words
 from maskrcnn.data.archives import LARGEST_TEXTS, Files, find_files
 from maskrcnn.data.images import read_image
+from maskrcnn.data.json_records import parse_json
 from maskrcnn.data.numbered_pictures import check_folder, listed, select, warn_of_skipped
 from maskrcnn.sample import Sample
 
@@ -103,9 +103,9 @@ def parse_instances(
     """The pictures of a file with the words of each, and a problem with its picture's name for what was left out.
 
     The line of a word is 0: lines mean nothing in JSON.
-    Raises ValueError as `name:line: ...` for what is no JSON, and `name: annotations[3]: found ..., expected ...`.
+    Raises ValueError as `parse_json` does, and `name: annotations[3]: found ..., expected ...`.
     """
-    file = _Entry(_parse_json(content, name), name)
+    file = _Entry(parse_json(content, name), name)
     categories = {entry.whole("id") for entry in file.entries("categories")}
     pictures: dict[int, Picture] = {}
     for entry in file.entries("images"):
@@ -146,24 +146,6 @@ def _reason_to_skip(entry: _Entry) -> str:
     if size <= 0:
         return f"found area {size:g}"
     return f"found a box of {width:g} x {height:g}" if width < 1 or height < 1 else ""
-
-
-def _parse_json(content: bytes, name: str) -> Any:
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{name}: found {constant}, expected a number")
-
-    try:
-        return json.loads(content.decode("utf-8-sig"), parse_constant=refuse)
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{name}:{line}: found byte 0x{content[error.start]:02x}, expected UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{name}:{error.lineno}: found broken JSON ({error.msg})") from None
-    except RecursionError:
-        raise ValueError(f"{name}: found lists within lists without end, expected images and annotations") from None
-    except ValueError as error:  # an integer of thousands of digits, or what `refuse` raised
-        what = " ".join(str(error).split())
-        raise ValueError(what if what.startswith(name) else f"{name}: found broken JSON ({what})") from None
 
 
 class _Entry:
