@@ -154,6 +154,15 @@ def test_xml_that_wants_more_than_it_holds_is_refused_at_once():
     assert time.perf_counter() - start < 1
 
 
+def test_what_is_commented_out_does_not_vanish_in_silence():
+    remark = XML.replace("<label>", "<!-- checked twice -->\n<label>")
+    assert len(parse_ctw1500(remark.encode(), "1.xml")) == 1
+    for start, end in (("<!--", "-->"), ("<?", "?>")):
+        hidden = XML.replace("<box", f"{start}x\n<box").replace("</box>", f"</box>{end}")
+        with pytest.raises(ValueError, match=r"^1\.xml:3: found elements in a comment, expected none: they would be"):
+            parse_ctw1500(hidden.encode(), "1.xml")
+
+
 def test_nesting_and_long_text_do_no_harm():
     with pytest.raises(ValueError, match="found element 'a'"):
         parse_ctw1500(b"<a>" * 100_000, "1.xml")

@@ -167,6 +167,15 @@ def test_bytes_that_are_not_utf8_are_reported_with_their_line():
         read_annotations(f"{SQUARE},ok\n".encode("utf-16"), "gt_img_9.txt")
 
 
+def test_two_lines_that_became_one_are_said():
+    """Everything after the eighth comma is the transcription, so the second word is lost; it must not be in silence."""
+    words = read_annotations(f"{SQUARE},a{SQUARE},b\n{SQUARE},1,2,3,4,5,6\n{SQUARE},$8,888".encode(), "gt_img_3.txt")
+    assert len(words.polygons) == 3
+    assert [str(problem) for problem in words.problems] == [
+        f"gt_img_3.txt:1: found corners in the transcription 'a{SQUARE},b', as if two lines were one; kept"
+    ]
+
+
 # names
 
 

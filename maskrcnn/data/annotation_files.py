@@ -22,6 +22,8 @@ DONT_CARE = "###"
 
 INTEGER = re.compile(r"[ \t]*-?[0-9]{1,6}[ \t]*")
 """A coordinate. Six digits are more than any picture needs. (\\s would match characters that int() refuses.)"""
+_CORNERS_IN_TEXT = re.compile(r"(?:-?[0-9]{1,6}[ \t]*,[ \t]*){6}")
+"""What a transcription holds that has swallowed the next line: six integers or more, and something after them."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,8 @@ def usable_words(words: Iterable[Word], name: str, quadrilaterals: bool) -> Anno
 
     A polygon without area is left out and reported. Of `quadrilaterals`, a self-crossing one is a slip of the
     annotator's and left out, too, and a counter-clockwise one is kept and reported; outlines of more corners may run
-    either way, and one that crosses itself at a bend still shows where the text is: it is kept and reported.
+    either way, and one that crosses itself at a bend still shows where the text is: it is kept and reported. So is a
+    transcription in which corners stand, as if two lines had become one: the second word would be missing.
     """
     kept, problems = [], []
     noun = "quadrilateral" if quadrilaterals else "polygon"
@@ -150,6 +153,9 @@ def usable_words(words: Iterable[Word], name: str, quadrilaterals: bool) -> Anno
         if what:
             done = "skipped" if skipped else "kept"
             problems.append(Problem(name, word.line, f"found {what} {numbers}; {done}", skipped))
+        if _CORNERS_IN_TEXT.search(word.transcription):
+            what = f"found corners in the transcription {shortened(word.transcription)}, as if two lines were one; kept"
+            problems.append(Problem(name, word.line, what, False))
         if not skipped:
             kept.append(word)
     return Annotations(

@@ -12,7 +12,8 @@
 
 XML can ask for far more than it holds: entities that stand for entities ("a billion laughs"), entities that stand for
 other files. Both need a document type declaration, which no label file has; one that has it is refused. The parser
-keeps no tree, so a file takes no more memory than its text, and nesting does no harm.
+keeps no tree, so a file takes no more memory than its text, and nesting does no harm. XML can also hide what it holds:
+elements in a comment would be left out without a word, and are refused, too.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def parse_ctw1500_xml(content: bytes, name: str) -> list[Word]:
     """The lines of text in a label file; the line of a word is the one on which its box begins.
 
     Raises ValueError as `name:line: found ..., expected ...` for XML that is not well formed, another encoding than
-    UTF-8, a document type declaration, other elements than above, a box without a label or without 28 integers.
+    UTF-8, a document type declaration, other elements than above, elements in a comment or in a processing instruction,
+    a box without a label or without 28 integers.
     """
     reader = _Reader(name)
     reader.parser.buffer_text = True
@@ -61,6 +63,8 @@ class _Reader:
         # The encoding is said here, so that what a file declares has no effect.
         self.parser = expat.ParserCreate(encoding="utf-8")
         self.parser.StartDoctypeDeclHandler = self.refuse_declaration
+        self.parser.CommentHandler = self.refuse_hidden
+        self.parser.ProcessingInstructionHandler = self.refuse_hidden
         self.parser.StartElementHandler = self.start
         self.parser.EndElementHandler = self.end
         self.parser.CharacterDataHandler = self.text
@@ -70,6 +74,10 @@ class _Reader:
 
     def refuse_declaration(self, *declared: object) -> None:
         raise self.error("found a document type declaration, expected none: labels need no entities")
+
+    def refuse_hidden(self, *texts: str) -> None:
+        if any("<" in text for text in texts):
+            raise self.error("found elements in a comment, expected none: they would be missing")
 
     def start(self, element: str, attributes: dict[str, str]) -> None:
         if _PARENTS.get(element) != self.around:
