@@ -33,6 +33,7 @@ ANNOTATION_FILES = {
 }
 """Of each split: where its annotations are."""
 
+LARGEST_WHOLE = 2**63 - 1
 LARGEST_COORDINATE = 999_999
 LARGEST_AREA = LARGEST_COORDINATE**2
 
@@ -174,8 +175,8 @@ class _Entry:
 
     def whole(self, key: str) -> int:
         value = self.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise self.error(f"found {key} {_shown(value)}, expected a whole number from 0 on")
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_WHOLE:
+            raise self.error(f"found {key} {_shown(value)}, expected a whole number from 0 to {LARGEST_WHOLE}")
         return value
 
     def flag(self, key: str) -> bool:
@@ -187,8 +188,9 @@ class _Entry:
     def numbers(self, key: str, count: int) -> list[float]:
         """`count` numbers, in a list if there is more than one."""
         value = self.get(key)
-        values = value if isinstance(value, list) else [value]
-        if len(values) != count or not all(_is_number(number, LARGEST_AREA) for number in values):
+        values = [value] if count == 1 else value
+        right = isinstance(values, list) and len(values) == count
+        if not right or not all(_is_number(number, LARGEST_AREA) for number in values):
             raise self.error(f"found {key} {_shown(value)}, expected {count} finite numbers")
         return values
 
@@ -209,9 +211,8 @@ class _Entry:
     def relative_path(self, key: str) -> str:
         """A path below a folder, which leads nowhere else."""
         value = self.get(key)
-        path = PurePosixPath(value) if isinstance(value, str) else PurePosixPath()
-        leaves = path.is_absolute() or ".." in path.parts or any(sign in value for sign in "\\:")
-        if not path.parts or leaves or not value.isprintable():
+        path = PurePosixPath(value) if isinstance(value, str) and value.isprintable() else PurePosixPath()
+        if not path.parts or path.is_absolute() or ".." in path.parts or any(sign in str(path) for sign in "\\:"):
             raise self.error(f"found {key} {_shown(value)}, expected a relative path such as training/img_1.jpg")
         return str(path)
 
