@@ -8,6 +8,8 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
+from maskrcnn.data.annotation_files import shortened
+
 LARGEST_FILE = 256 * 2**20
 """Bytes of one unpacked file; a zip entry that claims more is refused before it is unpacked."""
 
@@ -90,8 +92,7 @@ class Files:
             with self._opened().open(entry) as file:
                 return file.read(entry.file_size + 1)
         except Exception as error:
-            what = " ".join(str(error).split()) or type(error).__name__
-            raise ValueError(f"{where}: found a damaged or encrypted entry ({what})") from error
+            raise ValueError(f"{where}: found a damaged or encrypted entry ({_in_a_line(error)})") from error
 
     def read_texts(self, names: Iterable[str]) -> Iterator[bytes]:
         """The bytes of annotation or result files, one after the other.
@@ -116,10 +117,9 @@ class Files:
 
     def _list_archive(self) -> dict[str, zipfile.ZipInfo]:
         try:
-            entries = [entry for entry in self._opened().infolist() if not entry.filename.endswith("/")]
+            entries = self._opened().infolist()
         except Exception as error:
-            what = " ".join(str(error).split()) or type(error).__name__
-            raise ValueError(f"{self.path}: found a file that is no complete zip ({what})") from error
+            raise ValueError(f"{self.path}: found a file that is no complete zip ({_in_a_line(error)})") from error
         if len(entries) > MOST_FILES:
             raise ValueError(f"{self.path}: found {len(entries):,} entries, expected at most {MOST_FILES:,}")
         named: dict[str, zipfile.ZipInfo] = {}
@@ -128,7 +128,14 @@ class Files:
             path = PurePosixPath(entry.filename.replace("\\", "/"))
             # "." and "./." have no parts at all.
             if path.is_absolute() or not path.parts or ".." in path.parts or ":" in path.parts[0]:
-                raise ValueError(f"{self.path}: found entry {entry.filename!r}, expected a plain relative path")
+                raise ValueError(
+                    f"{self.path}: found entry {shortened(entry.filename)}, expected a plain relative path"
+                )
+            if entry.is_dir():
+                if entry.file_size:
+                    what = f"folder {shortened(entry.filename)} with {entry.file_size:,} bytes in it"
+                    raise ValueError(f"{self.path}: found {what}, expected a file")
+                continue
             if path.name[0] == "." or "__MACOSX" in path.parts:
                 continue
             if path.name in named:
@@ -139,7 +146,13 @@ class Files:
 
 def _check_printable(name: str, where: Path) -> None:
     if any(unicodedata.category(character) in _UNPRINTABLE for character in name):
-        raise ValueError(f"{where}: found name {name!r}, expected one without control characters")
+        raise ValueError(f"{where}: found name {shortened(name)}, expected one without control characters")
+
+
+def _in_a_line(error: Exception) -> str:
+    """What an error says; of a damaged archive it may quote as many bytes as the longest name has."""
+    what = " ".join(str(error).split()) or type(error).__name__
+    return what if len(what) <= 120 else what[:117] + "..."
 
 
 def _check_size(size: int, limit: int, where: Path | str) -> None:
