@@ -9,6 +9,8 @@ an IoU of exactly 1/2 is exactly 1/2. (Even-odd rule; for outlines that do not c
 import functools
 import itertools
 import math
+import re
+import zipfile
 from fractions import Fraction
 
 
@@ -207,3 +209,46 @@ def official_from_texts(ground_truth_texts, result_texts):
             found.sort(key=lambda entry: -entry[1])
         images.append((truths, flags, [corners for corners, _ in found]))
     return official(images)
+
+
+def turns_clockwise(corners):
+    """The validator's own test, on the screen, where y points down; without area counts as clockwise."""
+    total = 0
+    for i in range(len(corners)):
+        (x1, y1), (x2, y2) = corners[i], corners[(i + 1) % len(corners)]
+        total += (x2 - x1) * (y2 + y1)
+    return total <= 0
+
+
+def faults_of_submission(path, names, corners=4, scores=False):
+    """What the validators of the competition would refuse a zip for: one line each.
+
+    names: what the files may be called, to the letter. corners: how many each line has; None for any number from 3 on.
+    """
+    faults = []
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if archive.testzip() is not None:
+            faults.append("damaged")
+        contents = [(entry.filename, archive.read(entry)) for entry in entries]
+    seen = set()
+    for name, content in contents:
+        if name not in names or name in seen:
+            faults.append(f"{name}: not a file of this benchmark, or there twice")
+        seen.add(name)
+        if not content.isascii() or b"\r" in content:
+            faults.append(f"{name}: more than digits, commas and line ends")
+        for line in content.decode("utf-8").split("\n"):
+            if line == "":
+                continue
+            fields = line.split(",")
+            if scores and not re.fullmatch(r"0\.[0-9]+|1\.0+", fields.pop()):
+                faults.append(f"{name}: {line}: no score from 0 to 1")
+            numbers = [int(field) for field in fields if re.fullmatch(r"-?[0-9]+", field)]
+            if len(numbers) < len(fields):
+                faults.append(f"{name}: {line}: something else than integers")
+            elif len(numbers) % 2 or len(numbers) < 6 or corners not in (None, len(numbers) // 2):
+                faults.append(f"{name}: {line}: another number of corners")
+            elif not turns_clockwise(list(zip(numbers[::2], numbers[1::2], strict=True))):
+                faults.append(f"{name}: {line}: counter-clockwise")
+    return faults

@@ -5,6 +5,7 @@ import typing
 import zipfile
 from pathlib import Path
 
+import independent_icdar_evaluator as independent
 import numpy as np
 import pytest
 from small_files import picture_bytes, write_files
@@ -65,6 +66,8 @@ def test_a_prediction_of_each_set_is_submitted_and_scored_as_its_rules_want(caps
         corners = {line.count(",") // 2 for line in archive.read(file).decode().split()}
     assert file == PROTOCOLS[name].result_name.format(1001 if name == "ctw1500" else 1)
     assert corners == {4} if PROTOCOLS[name].quadrilaterals else max(corners) > 4
+    four = 4 if PROTOCOLS[name].quadrilaterals else None
+    assert independent.faults_of_submission(submission, [file], four, scores=True) == []
     truth = sample / layout.annotations
     score = json.loads(run(capsys, "score", name, truth, submission, "--json", "--sweep"))
     assert score["ground_truths"] > 0

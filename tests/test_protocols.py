@@ -291,6 +291,9 @@ def test_a_bend_that_rounding_closes_is_cut_off(tmp_path):
     written = write_submission(tmp_path / "s.zip", results, protocol=PROTOCOLS["totaltext"])
     assert written.texts == 1 and len(written.dropped) == 1
     assert "which is no polygon in integers; dropped" in written.dropped[0]
+    # What is nothing but lines there and back, as here, has no part that could be kept.
+    lines = np.array([[0, 1], [2, 0], [0, 1], [1, 0], [2, 0]])
+    assert write_submission(tmp_path / "t.zip", {1: [(lines, 0.9)]}, protocol=PROTOCOLS["totaltext"]).texts == 0
     (read,) = read_results(tmp_path / "s.zip", False)[1].polygons
     assert area(read) == pytest.approx(area(polygon), rel=0.1)
     with pytest.raises(ValueError, match=r"img1\.txt: found a polygon \(2, 2\), expected \(P >= 3, 2\)"):

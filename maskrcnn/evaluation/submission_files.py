@@ -87,8 +87,13 @@ def _whole_corners(polygon: np.ndarray, score: float, name: str, quadrilaterals:
 
 
 def _without_touching(corners: np.ndarray) -> np.ndarray:
-    """The largest part of an outline whose bends touch or cross where rounding brought them together."""
-    largest = max(shapely.get_parts(polygon_geometries([corners])[0]), key=shapely.area)
+    """The largest part of an outline whose bends touch or cross where rounding brought them together.
+
+    The outline itself if nothing but lines would be left.
+    """
+    largest = max(shapely.get_parts(polygon_geometries([corners])[0]), key=shapely.area, default=shapely.Polygon())
+    if largest.is_empty:
+        return corners
     ring = np.rint(shapely.get_coordinates(shapely.get_exterior_ring(largest))[:-1])
     return ring if area(ring) > 0 else ring[::-1]
 
