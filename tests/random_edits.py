@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 
-SEARCH = settings(derandomize=True, deadline=None, database=None, max_examples=100)
+SEARCH = settings(derandomize=True, deadline=None, database=None, max_examples=60)
 
 TOKENS = [
     *(bytes([value]) for value in b",\n\r\t \"'\\#-.0[]{}<>&;:/x\x00\xff\x1a\x1c"),

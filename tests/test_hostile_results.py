@@ -145,7 +145,7 @@ def test_damaged_archives(tmp_path, method):
     valid = path.read_bytes()
     whole = []
 
-    @settings(SEARCH, max_examples=250)
+    @settings(SEARCH, max_examples=120)
     @given(EDITS)
     def search(edits):
         path.write_bytes(edited(valid, edits))
