@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say(chosen.command, "interrupted")
         return 128 + signal.SIGINT
-    except (ValueError, OSError, FloatingPointError, MemoryError, RuntimeError) as error:
+    except (ValueError, OSError, FloatingPointError, MemoryError, RuntimeError) as error:  # the third: NonFiniteLoss
         message = _message(error)
         if message is None or sys.flags.dev_mode:
             raise

@@ -38,7 +38,7 @@ def coco_annotations(sample: Sample, image_id: int, ids: Iterator[int]) -> list[
     entries = []
     for (where, corners), ignore in zip(rounded_outlines(sample, _as_it_is, DECIMALS), sample.ignore, strict=True):
         segmentation: Any = [corners.ravel().tolist()]
-        size, box = round(area(corners), 2 * DECIMALS + 1), bounds(corners)  # as long as half a product may be
+        size, box = round(area(corners), 2 * DECIMALS + 1), bounds(corners)  # half a product, exactly
         if ignore:
             (code,) = run_length.from_polygons([corners], *sample.image.shape[:2])
             segmentation = {"counts": code.counts.tolist(), "size": [code.height, code.width]}
