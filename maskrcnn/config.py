@@ -61,11 +61,27 @@ class TextConfig(Section):
     """From masks to the outlines that text benchmarks score."""
 
     shape: Literal["quadrilateral", "polygon"] = "quadrilateral"
+    """quadrilateral: the minimum-area rectangle; polygon: the outline itself."""
+    outlines: Literal["contour", "pixels"] = "contour"
+    """contour: where the values between the cells of a mask reach `mask_threshold`, polygons simplified to the corners
+    that matter; pixels: through the integer coordinates of the pixels that the mask covers in the picture (MMOCR)."""
+    piece: Literal["largest", "all", "last"] = "largest"
+    """Of a mask in several pieces. largest: a stray cell at the edge of a box would otherwise turn the rectangle; all:
+    the rectangle around them (MMOCR's quadrilaterals); last: the one whose top lies lowest (MMOCR's polygons)."""
     mask_threshold: Fraction = 0.5
     score_threshold: Fraction = 0.5
     """Below it nothing is drawn or submitted; `evaluate` measures it and its neighbours."""
     polygon_nms_iou: Fraction = 1.0
     """Outlines overlapping a better one by more are dropped; 1 keeps all."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shape == "polygon" and self.piece == "all":
+            raise ConfigurationError("TextConfig.piece: found 'all' with shape polygon, expected 'largest' or 'last'")
+        if self.outlines == "pixels" and self.mask_threshold != 0.5:
+            raise ConfigurationError(
+                f"TextConfig.mask_threshold: found {self.mask_threshold} with outlines pixels, expected 0.5"
+            )
 
 
 @dataclass(frozen=True)

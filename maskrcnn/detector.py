@@ -76,8 +76,7 @@ class Detector:
     def _with_texts(self, found: Found, score_threshold: float | None) -> Found:
         text = self.config.text
         threshold = text.score_threshold if score_threshold is None else score_threshold
-        size = found.image.shape[:2]
-        shapes = text_shapes(found.detections, 0, size, text.shape, text.mask_threshold, threshold)
+        shapes = text_shapes(found.detections, 0, found.image.shape[:2], text, threshold)
         texts: Sequence[TextShape] = shapes.shapes
         if text.polygon_nms_iou < 1:
             texts = polygon_nms(texts, text.polygon_nms_iou)

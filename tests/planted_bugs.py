@@ -17,6 +17,8 @@ from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
+import torch
+
 from maskrcnn.model.keypoint_decoding import decode_each
 from maskrcnn.ops import fallback_pasting, fallback_pooling
 
@@ -980,5 +982,21 @@ BUGS = (
         '"C"',
         "test_published_files:test_arrays_in_a_plain_pickle",
         {"tmp_path": FOLDER, "protocol": 2},
+    ),
+    # Text.
+    PlantedBug(
+        "a box moved by row and column for column and row",
+        "maskrcnn.text_outlines:paste_around",
+        "[x1, y1, x1, y1]",
+        "[y1, x1, y1, x1]",
+        "test_text_outlines:test_pasting_around_a_box_is_pasting_into_the_whole_picture",
+        {"dtype": torch.float32},
+    ),
+    PlantedBug(
+        "the uppermost contour for OpenCV's number 0",
+        "maskrcnn.text_outlines:last_contour",
+        "(contour[:, 1].min(),",
+        "(-contour[:, 1].min(),",
+        "test_text_outlines:test_the_last_contour_is_not_the_largest",
     ),
 )

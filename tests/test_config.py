@@ -144,6 +144,15 @@ def test_dict_and_back_also_through_json():
         (lambda: BackboneConfig(frozen_stages=5), "BackboneConfig.frozen_stages: found 5, expected one of"),
         (lambda: BackboneConfig(frozen_stages=True), "BackboneConfig.frozen_stages: found True"),
         (lambda: TextConfig(score_threshold=2), "TextConfig.score_threshold: found 2, expected 0 to 1"),
+        (lambda: TextConfig(outlines="pixel"), "TextConfig.outlines: found 'pixel', expected one of"),
+        (
+            lambda: TextConfig(shape="polygon", piece="all"),
+            "TextConfig.piece: found 'all' with shape polygon, expected 'largest' or 'last'",
+        ),
+        (
+            lambda: TextConfig(outlines="pixels", mask_threshold=0.4),
+            "TextConfig.mask_threshold: found 0.4 with outlines pixels, expected 0.5",
+        ),
         (lambda: ModelConfig(class_names=()), "ModelConfig.class_names: .* expected one or more, all different"),
         (lambda: ModelConfig(class_names=("a", "a")), "ModelConfig.class_names: .* all different"),
         (lambda: ModelConfig(class_names=("a", 1)), r"ModelConfig.class_names\[1\]: found 1, expected text"),
