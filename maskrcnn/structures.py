@@ -155,6 +155,9 @@ class Targets(TensorFields):
     keypoints: Tensor | None = None
     """(B, G, J, 3) float32: x, y in pixels of the padded batch image, and the visibility v of `Sample.keypoints`;
     zeros in empty slots. None where there are none."""
+    quadrilaterals: Tensor | None = None
+    """(B, G, 4, 2) float32: the corners, in order, of the convex quadrilateral of each text, in pixels of the padded
+    batch image; zeros in empty slots. None where an object may have several polygons, as in COCO."""
 
     def full_masks(self, height: int, width: int) -> Tensor:
         """(B, G, height, width) bool masks, for readers and tests; the model never forms them."""
@@ -202,7 +205,8 @@ class Detections(TensorFields):
     valid: Tensor
     """(B, D) bool; the real slots come first."""
     masks: Tensor | None = None
-    """(B, D, m, m) float32 probabilities over each box (28 x 28 in the paper), or None without a mask head."""
+    """(B, D, m, m) float32 in [0, 1] over each box (28 x 28 in the paper), or None without a mask head: probabilities,
+    or with pyramid targets heights (`maskrcnn.targets.pyramids`), whose contour at 1/2 is half the text."""
     keypoints: Tensor | None = None
     """(B, D, J, 3) float32: x, y in pixels of the original picture, and the score of each point, the logit at the
     peak of its heat map; zeros in empty slots. None without a keypoint head."""

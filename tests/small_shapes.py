@@ -3,9 +3,11 @@
 import math
 
 import numpy as np
+import torch
 
 from maskrcnn.data.polygons import rasterize
 from maskrcnn.evaluation.text_scores import polygon_iou
+from maskrcnn.reference.pyramids import pyramid_height
 
 
 def drawn(text):
@@ -40,3 +42,30 @@ def curved_band(corners):
     angle = np.linspace(math.pi, 2 * math.pi, corners)[:, None]
     direction = np.concatenate([np.cos(angle), np.sin(angle)], axis=1)
     return np.concatenate([(100, 100) + 70 * direction, (100, 100) + 50 * direction[::-1]])
+
+
+def random_quadrilateral(seed):
+    """Convex corners (4, 2), clockwise: a word of 20 to 200 by 10 to 50 pixels, turned and seen in perspective."""
+    rng = np.random.default_rng(seed)
+    width, height = rng.uniform(20, 200), rng.uniform(10, 50)
+    level = rotated_rectangle((0, 0), width, height, 0.0) + rng.uniform(-0.18, 0.18, (4, 2)) * height
+    angle = rng.uniform(-np.pi / 2, np.pi / 2)
+    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    return (200, 200) + level @ turn
+
+
+def corner_distance(corners, others):
+    """The largest distance along an axis between corners (4, 2) in the same order, whichever is the first."""
+    return min(np.abs(np.roll(corners, shift, axis=0) - others).max() for shift in range(4))
+
+
+def pyramid(corners, box, cells=28):
+    """Heights (cells, cells) over a box of the pyramid on a convex quadrilateral, a cell at a time."""
+    width, height = (box[2:] - box[:2]) / cells
+    return np.array(
+        [
+            [pyramid_height(torch.from_numpy(corners), box[0] + (column + 0.5) * width, box[1] + (row + 0.5) * height)
+             for column in range(cells)]
+            for row in range(cells)
+        ]
+    )  # fmt: skip

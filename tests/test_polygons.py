@@ -8,7 +8,16 @@ import pytest
 import shapely
 from small_shapes import iou, rotated_rectangle
 
-from maskrcnn.data.polygons import area, bounds, clip, is_simple, minimum_area_rectangle, pixel_box, rasterize
+from maskrcnn.data.polygons import (
+    area,
+    bounds,
+    clip,
+    convex_quadrilateral,
+    is_simple,
+    minimum_area_rectangle,
+    pixel_box,
+    rasterize,
+)
 
 
 def polygon(*corners) -> np.ndarray:
@@ -304,3 +313,35 @@ def test_rectangles_of_points_without_area():
     assert minimum_area_rectangle(np.array([[3.0, 4]])).tolist() == [[3, 4]] * 4
     assert minimum_area_rectangle(np.array([[3.0, 4]] * 3)).tolist() == [[3, 4]] * 4
     assert minimum_area_rectangle(np.array([[7.0, 4], [3, 4], [5, 4]])).tolist() == [[3, 4], [7, 4], [7, 4], [3, 4]]
+
+
+# convex_quadrilateral
+
+
+def test_a_convex_quadrilateral_is_itself_whichever_way_it_runs():
+    word = polygon(2, 3, 9, 1, 10, 4, 3, 6)
+    assert convex_quadrilateral(word) is word
+    backwards = word[::-1]
+    assert convex_quadrilateral(backwards) is backwards
+
+
+@pytest.mark.parametrize(
+    "corners",
+    [
+        (0, 0, 8, 0, 8, 4, 4, 1),  # bent inwards
+        (0, 0, 8, 4, 8, 0, 0, 4),  # crossing itself
+        (0, 0, 4, 0, 8, 0, 8, 4),  # a triangle: one corner lies on a side
+        (0, 0, 8, 0, 8, 4, 8, 4),  # a triangle: two corners are one
+        (0, 0, 8, 0, 8, 4),
+        (0, 0, 8, 0, 8, 3, 7, 4, 0, 4),
+    ],
+)
+def test_of_anything_else_it_is_the_least_rectangle(corners):
+    shape = polygon(*corners)
+    found = convex_quadrilateral(shape)
+    np.testing.assert_array_equal(found, minimum_area_rectangle(shape))
+    assert area(found) <= 32 + 1e-9
+
+
+def test_a_line_has_a_quadrilateral_without_area():
+    assert area(convex_quadrilateral(polygon(0, 0, 4, 4, 8, 8, 2, 2))) == pytest.approx(0, abs=1e-12)

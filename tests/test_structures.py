@@ -119,7 +119,7 @@ def test_to_moves_every_tensor_also_those_inside():
     batch = Batch(images, sizes, sizes, ("a", "b"), two_by_two_targets()).to("meta")
     moved = [batch.images, batch.image_sizes, batch.original_sizes]
     moved += [getattr(batch.targets, field.name) for field in dataclasses.fields(Targets)]
-    assert moved.pop() is None  # keypoints
+    assert [moved.pop(), moved.pop()] == [None, None]  # quadrilaterals and keypoints
     assert [tensor.device.type for tensor in moved] == ["meta"] * 10
     assert batch.names == ("a", "b")
 

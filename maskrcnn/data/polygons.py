@@ -172,6 +172,22 @@ def minimum_area_rectangle(points: np.ndarray) -> np.ndarray:
     return from_top_left(corners @ np.stack([along[best], across[best]]))
 
 
+def convex_quadrilateral(polygon: np.ndarray) -> np.ndarray:
+    """Four corners (4, 2), in order, of a convex quadrilateral that stands for a polygon (P, 2).
+
+    It is the polygon itself if that has four corners and is convex, as nearly all words of ICDAR have. Otherwise, for
+    bent lines, corners in a wrong order, and words that the border of a crop has cut into three or five corners, it is
+    the minimum-area rectangle: what a detector of quadrilaterals finds of them at best, and is scored with.
+    """
+    if len(polygon) == 4:
+        side = np.roll(polygon, -1, axis=0) - polygon
+        following = np.roll(side, -1, axis=0)
+        turn = side[:, 0] * following[:, 1] - side[:, 1] * following[:, 0]
+        if (turn > 0).all() or (turn < 0).all():
+            return polygon
+    return minimum_area_rectangle(polygon)
+
+
 def from_top_left(polygon: np.ndarray) -> np.ndarray:
     """The same corners, starting with the smallest x + y; of equals, as in a square on its tip, the upper one."""
     x, y = polygon.T

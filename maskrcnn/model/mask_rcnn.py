@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from typing import NamedTuple
 
 import torch.nn.functional as F
@@ -63,14 +64,9 @@ class MaskRCNN(nn.Module):
 def _at_least_one_slot(targets: Targets) -> Targets:
     """Targets with G >= 1: with a slot to gather from, a batch without ground truth needs no code of its own."""
     missing = max(0, 1 - targets.labels.shape[1])
-    keypoints = targets.keypoints
-    return Targets(
-        boxes=F.pad(targets.boxes, (0, 0, 0, missing)),
-        labels=F.pad(targets.labels, (0, missing)),
-        valid=F.pad(targets.valid, (0, missing)),
-        ignore=F.pad(targets.ignore, (0, missing)),
-        bitmaps=targets.bitmaps,
-        bitmap_boxes=F.pad(targets.bitmap_boxes, (0, 0, 0, missing)),
-        bitmap_offsets=F.pad(targets.bitmap_offsets, (0, missing)),
-        keypoints=None if keypoints is None else F.pad(keypoints, (0, 0, 0, 0, 0, missing)),
-    )
+    padded = {}
+    for field in fields(targets):
+        values = getattr(targets, field.name)
+        if field.name != "bitmaps" and values is not None:  # (B, G, ...)
+            padded[field.name] = F.pad(values, (0, 0) * (values.dim() - 2) + (0, missing))
+    return replace(targets, **padded)
