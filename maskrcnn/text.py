@@ -17,6 +17,7 @@ import shapely
 from maskrcnn.config import TextConfig
 from maskrcnn.data.polygons import area, from_top_left, minimum_area_rectangle
 from maskrcnn.evaluation.text_scores import polygon_geometries, polygon_iou
+from maskrcnn.plane_clustering import pyramid_bases
 from maskrcnn.structures import Detections
 from maskrcnn.text_outlines import (
     PastedMask,
@@ -48,6 +49,8 @@ class TextShapes(NamedTuple):
     """Best first."""
     empty: int
     """Detections left out because nothing of their mask reaches the threshold, or what does has no area."""
+    unfitted: int = 0
+    """Detections whose pyramid is none: no four planes fit it, and its shape is the rectangle around a contour."""
 
 
 def text_shapes(
@@ -60,10 +63,10 @@ def text_shapes(
 ) -> TextShapes:
     """The texts of one image of the batch: detections of class `label` with score >= `score_threshold`, best first.
 
-    picture_size (H, W). What is left of a contour beyond the picture is moved to its nearest points; outlines through
-    pixels are as MMOCR leaves them, of which a rectangle may stick out of the picture. A shape without area is left
-    out and counted: nothing can match it. (MMOCR keeps rectangles without width, each of which counts as a false one.)
-    Detections without masks have their box for an outline.
+    picture_size (H, W). Corners outside the picture are moved to its nearest points, but not those of outlines through
+    pixels, which are as MMOCR leaves them: a rectangle may stick out. A shape without area is left out and counted,
+    for nothing can match it. (MMOCR keeps rectangles without width, each of which counts as a false one.) Detections
+    without masks have their box for an outline.
     """
     chosen = detections.valid[image_index] & (detections.labels[image_index] == label)
     # In float64, like every other comparison with a threshold: in float32 a score of 0.69999999 reaches 0.7.
@@ -71,11 +74,16 @@ def text_shapes(
     scores = detections.scores[image_index][chosen].double().cpu().numpy()
     boxes = detections.boxes[image_index][chosen].cpu()
     masks = None if detections.masks is None else detections.masks[image_index][chosen].cpu()
+    unfitted = 0
     if masks is None:
         corners = boxes.double().numpy()[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
         polygons = [_around_contours([box], text, picture_size) for box in corners]
     elif text.outlines == "pixels":
         polygons = [_through_pixels(pasted, text) for pasted in paste_around(masks, boxes, picture_size)]
+    elif text.outlines == "planes":
+        bases = pyramid_bases(masks.double().numpy(), boxes.double().numpy())
+        unfitted = sum(base is not None and not base.fitted for base in bases)
+        polygons = [None if base is None else from_top_left(_in_picture(base.corners, picture_size)) for base in bases]
     else:
         contours = mask_outlines(masks.double().numpy(), boxes.double().numpy(), text.mask_threshold)
         polygons = [_around_contours(found, text, picture_size) for found in contours]
@@ -84,7 +92,7 @@ def text_shapes(
         for index in np.argsort(-scores, kind="stable")
         if polygons[index] is not None and area(polygons[index]) > _NO_AREA
     ]
-    return TextShapes(tuple(shapes), len(scores) - len(shapes))
+    return TextShapes(tuple(shapes), len(scores) - len(shapes), unfitted)
 
 
 def _around_contours(contours: list[np.ndarray], text: TextConfig, picture_size: tuple[int, int]) -> np.ndarray | None:
@@ -95,10 +103,9 @@ def _around_contours(contours: list[np.ndarray], text: TextConfig, picture_size:
         outline = np.concatenate(contours)
     else:
         outline = last_contour(contours) if text.piece == "last" else max(contours, key=area)
-    height, width = picture_size
     if text.shape == "polygon":
-        return simplify(np.clip(outline, 0, (width, height)))
-    return from_top_left(np.clip(minimum_area_rectangle(outline), 0, (width, height)))
+        return simplify(_in_picture(outline, picture_size))
+    return from_top_left(_in_picture(minimum_area_rectangle(outline), picture_size))
 
 
 def _through_pixels(pasted: PastedMask, text: TextConfig) -> np.ndarray | None:
@@ -111,6 +118,12 @@ def _through_pixels(pasted: PastedMask, text: TextConfig) -> np.ndarray | None:
     if text.shape == "polygon":
         return polygon if len(polygon) >= 4 else None  # MMOCR wants eight numbers, the score among them
     return minimum_area_rectangle(polygon)
+
+
+def _in_picture(outline: np.ndarray, picture_size: tuple[int, int]) -> np.ndarray:
+    """Points (P, 2), those outside of the picture moved to its border."""
+    height, width = picture_size
+    return np.clip(outline, 0, (width, height))
 
 
 def simplify(polygon: np.ndarray, tolerance: float = SIMPLIFICATION) -> np.ndarray | None:

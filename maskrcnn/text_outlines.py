@@ -55,13 +55,13 @@ def mask_outlines(masks: np.ndarray, boxes: np.ndarray, threshold: float = 0.5) 
 def paste_around(masks: Tensor, boxes: Tensor, picture_size: tuple[int, int]) -> Iterator[PastedMask]:
     """What `maskrcnn.ops.paste_masks` makes of each of masks (D, m, m) over boxes (D, 4), pixel by pixel the same.
 
-    picture_size (H, W); by the convention "pixel_centres". Only around its own box is a mask pasted: a hundred words
-    fill a small part of a hundred pictures of 12 million pixels.
+    picture_size (H, W); both on the CPU; by the convention "pixel_centres". A mask is pasted only around its own box: a
+    hundred words fill a small part of a hundred pictures of 12 million pixels.
     """
     boxes = boxes.to(torch.promote_types(boxes.dtype, torch.float32))
     for mask, box in zip(masks, boxes, strict=True):
         x1, y1, x2, y2 = _reach(box.double().numpy().reshape(2, 2), len(mask), picture_size)
-        # Exact: neither corner becomes longer, and all its digits keep their places.
+        # Exact in any precision: towards 0 and by whole pixels, so that no digit is lost.
         moved = box - box.new_tensor([x1, y1, x1, y1])
         size = {"height": y2 - y1, "width": x2 - x1}
         pasted = ops.paste_masks(mask[None], moved[None], **size, convention="pixel_centres")

@@ -91,6 +91,19 @@ def test_settings_say_which_outline_a_text_gets():
     assert outline("text.outlines=pixels", "text.piece=last", "text.shape=polygon") == last
 
 
+def test_a_pyramid_becomes_what_it_stands_on():
+    """Over the square on the middle half of the box: heights up to 1 over 14 x 14 of the 28 x 28 cells."""
+    steps = np.minimum(np.arange(14), np.arange(14)[::-1]) + 0.5
+    masks = torch.zeros(2, 28, 28)
+    masks[0, 7:21, 7:21] = torch.from_numpy(np.minimum(steps[:, None], steps) / 7).float()
+    masks[1, 14, 14] = 1
+    boxes = [[10.0, 20.0, 66.0, 76.0], [100, 20, 128, 48]]
+    settings = ("model.mask_head.targets=pyramid", "text.outlines=planes")
+    found = says(*settings, boxes=boxes, scores=[0.9, 0.6], masks=masks)(picture(0))
+    np.testing.assert_allclose(found.texts[0].polygon, [[24, 34], [52, 34], [52, 62], [24, 62]], atol=1e-4)
+    assert (len(found.texts), found.without_shape, found.unfitted) == (2, 0, 1)
+
+
 def test_the_threshold_can_be_given_with_the_picture_or_in_the_settings():
     assert len(says()(picture(0), 0.0).texts) == 3
     assert len(says()(picture(0), 0.7).texts) == 1

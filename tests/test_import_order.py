@@ -16,8 +16,8 @@ LAYERS = (
     {"data"},
     {"training", "evaluation"},
     {
-        "text_outlines", "text", "objects", "visualize", "anchor_coverage", "check_data", "detector", "evaluate",
-        "evaluate_objects", "report", "benchmarks",
+        "text_outlines", "plane_clustering", "text", "objects", "visualize", "anchor_coverage", "check_data",
+        "detector", "evaluate", "evaluate_objects", "report", "benchmarks",
     },
     {"demo", "cli", "__main__"},
 )

@@ -6,7 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_shapes import curved_band, drawn, iou, rectangle, rotated_rectangle, soft_mask
+from small_shapes import (
+    corner_distance,
+    curved_band,
+    drawn,
+    iou,
+    pyramid,
+    random_quadrilateral,
+    rectangle,
+    rotated_rectangle,
+    soft_mask,
+)
 
 from maskrcnn.config import TextConfig
 from maskrcnn.data.polygons import area, bounds, is_simple, minimum_area_rectangle
@@ -71,12 +81,12 @@ def test_shapes_come_best_first_and_empty_masks_are_counted():
         [FULL, FULL, EMPTY, FULL],
         [0.5, 0.9, 0.8, 0.7],
     )
-    shapes, empty = shapes_of(found, (100, 100))
+    shapes, empty, _ = shapes_of(found, (100, 100))
     assert [shape.score for shape in shapes] == pytest.approx([0.9, 0.5])
     assert shapes[0].polygon == pytest.approx(rectangle(20, 0, 40, 10), abs=1e-6)
     assert shapes[0].polygon.dtype == np.float64
     assert empty == 2
-    assert text_shapes(found, 0, (100, 100), TextConfig()) == ((), 0)
+    assert text_shapes(found, 0, (100, 100), TextConfig()) == ((), 0, 0)
 
 
 def test_only_valid_detections_of_text_above_the_threshold_are_taken():
@@ -110,8 +120,8 @@ def test_shapes_stay_in_the_picture():
         assert polygon.min() >= 0 and polygon[:, 0].max() <= 50 and polygon[:, 1].max() <= 48
         assert area(polygon) > 0
     # Nothing is left of a detection outside of the picture.
-    assert shapes_of(detections([[60, 0, 80, 9]], [FULL], [0.9]), (50, 50)) == ((), 1)
-    assert shapes_of(detections([[60, 0, 80, 9]], [FULL], [0.9]), (50, 50), shape="polygon") == ((), 1)
+    assert shapes_of(detections([[60, 0, 80, 9]], [FULL], [0.9]), (50, 50)) == ((), 1, 0)
+    assert shapes_of(detections([[60, 0, 80, 9]], [FULL], [0.9]), (50, 50), shape="polygon") == ((), 1, 0)
 
 
 def test_a_stray_cell_does_not_turn_the_rectangle():
@@ -288,7 +298,7 @@ def test_a_polygon_by_pixels_has_four_corners_or_more():
     triangle = np.zeros((28, 28))
     triangle[:3, :3] = drawn("#.. ##. ###")
     found = detections([[0, 0, 28, 28]], [triangle], [0.9])
-    assert shapes_of(found, (40, 40), **MMOCR_POLYGONS) == ((), 1)
+    assert shapes_of(found, (40, 40), **MMOCR_POLYGONS) == ((), 1, 0)
     assert len(only(found, (40, 40), **MMOCR)) == 4
     triangle[3, :3] = 1
     found = detections([[0, 0, 28, 28]], [triangle], [0.9])
@@ -298,6 +308,35 @@ def test_a_polygon_by_pixels_has_four_corners_or_more():
 def test_without_masks_pixels_make_no_difference():
     found = replace(detections([[2.5, 3, 12, 10]], [FULL], [0.8]), masks=None)
     assert only(found, (50, 40), **MMOCR) == pytest.approx(rectangle(2.5, 3, 12, 10))
+
+
+# The planes of pyramids
+
+
+def test_the_planes_of_pyramids_are_quadrilaterals_in_the_picture():
+    """A word in perspective, one that is cut by the border of the picture, one without planes, and nothing."""
+    word, cut = random_quadrilateral(4), rotated_rectangle((300, 380), 60, 20, 0.4)
+    boxes = [bounds(word), bounds(cut), np.array([10.0, 10, 38, 38]), np.array([60.0, 10, 88, 38])]
+    cell = np.zeros((28, 28))
+    cell[20, 7] = 1
+    masks = [pyramid(word, boxes[0]), pyramid(cut, boxes[1]), cell, np.full((28, 28), 0.19)]
+    found = detections([box.tolist() for box in boxes], masks, [0.9, 0.8, 0.7, 0.6])
+    shapes, empty, unfitted = shapes_of(found, (384, 320), outlines="planes")
+    assert (len(shapes), empty, unfitted) == (3, 1, 1)
+    assert corner_distance(shapes[0].polygon, word) < 0.01 and iou(shapes[0].polygon, word) > 0.999
+    assert corner_distance(shapes[1].polygon, np.clip(cut, 0, (320, 384))) < 0.01
+    assert shapes[2].polygon.mean(axis=0) == pytest.approx((10 + 7.5, 10 + 20.5), abs=1e-6)
+    for shape in shapes:
+        corner = shape.polygon[0]
+        assert area(shape.polygon) > 0 and corner.sum() <= shape.polygon.sum(axis=1).min() + 1e-6
+
+
+def test_the_contour_of_a_pyramid_at_one_half_is_half_the_text():
+    """Why a network that learns pyramids has planes for outlines, or none."""
+    word = rotated_rectangle((100, 100), 80, 30, 0.0)
+    found = detections([bounds(word).tolist()], [pyramid(word, bounds(word))], [0.9])
+    assert area(only(found, (200, 200))) == pytest.approx(area(word) / 4, rel=0.02)
+    assert area(only(found, (200, 200), outlines="planes")) == pytest.approx(area(word), rel=1e-4)
 
 
 # Polygon NMS
