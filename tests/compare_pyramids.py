@@ -4,6 +4,10 @@ Small networks learn rendered straight words from nothing, each in the same step
 on pictures that none of them has seen: one with the masks of Mask R-CNN, whose contour gets a rectangle around it, one
 with pyramids, whose planes are clustered (Pyramid Mask Text Detector, arXiv 1903.11800), and both again with the mask
 head of that paper. The words are seen in perspective: few of them are rectangles.
+
+In 600 steps, four minutes each, nobody wins: of seeds 0 and 1, masks and rectangles have a mean IoU of 0.756 and 0.765
+and hmeans at 0.7 of 0.634 and 0.667; pyramids and planes 0.763 and 0.763, and 0.638 and 0.654. What planes are worth
+shows where heights are learnt well (`tests/test_plane_clustering.py`).
 """
 
 from __future__ import annotations
