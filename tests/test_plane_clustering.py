@@ -52,10 +52,9 @@ def test_exact_pyramids_come_back(share):
 
 
 def test_with_noise_planes_beat_the_contour_at_one_half():
-    """Of a mask as the paper's Mask R-CNN learns it, with the same noise in its cells: by more than 5 points of IoU.
+    """Of a mask as Mask R-CNN learns it, with the same noise in its cells: a fifth of the IoU that contours lose.
 
-    Most of that is the shape, for words in perspective are no rectangles; but of rectangles, too, planes lose less than
-    half of what contours do.
+    Most of that is the shape, for words in perspective are no rectangles; but of rectangles, too, planes lose less.
     """
     rng = np.random.default_rng(0)
     losses = {"words": [], "rectangles": []}
@@ -72,9 +71,9 @@ def test_with_noise_planes_beat_the_contour_at_one_half():
             rectangle = minimum_area_rectangle(max(outlines, key=area))
             losses[kind].append((1 - iou(base.corners, shape), 1 - iou(rectangle, shape)))
     planes, contours = np.mean(losses["words"], axis=0)
-    assert planes < 0.04 and contours > planes + 0.05
+    assert planes < 0.025 and contours > 0.1
     planes, contours = np.mean(losses["rectangles"], axis=0)
-    assert planes < 0.04
+    assert planes < 0.025 and contours > 0.03
 
 
 def test_a_neighbour_in_the_same_box_does_not_pull_the_planes():
