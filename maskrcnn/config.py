@@ -56,16 +56,43 @@ __all__ = [
 ]
 
 
+_FIXED = {
+    "contour": {},
+    "pixels": {"mask_threshold": 0.5},
+    "planes": {"shape": "quadrilateral", "piece": "largest", "mask_threshold": 0.5},
+}
+"""What some of `TextConfig.outlines` ask of the settings beside them: the rules that they follow leave no choice."""
+
+
 @dataclass(frozen=True)
 class TextConfig(Section):
     """From masks to the outlines that text benchmarks score."""
 
     shape: Literal["quadrilateral", "polygon"] = "quadrilateral"
+    """quadrilateral: the minimum-area rectangle, or what four planes say; polygon: the outline itself."""
+    outlines: Literal["contour", "pixels", "planes"] = "contour"
+    """contour: where the values between the cells of a mask reach `mask_threshold`, polygons simplified to the corners
+    that matter; pixels: through the integer coordinates of the pixels that the mask covers in the picture (MMOCR);
+    planes: the base of a pyramid (Pyramid Mask Text Detector), for masks that are pyramids and nothing else."""
+    piece: Literal["largest", "all", "last"] = "largest"
+    """Of a mask in several pieces. largest: a stray cell at the edge of a box would otherwise turn the rectangle; all:
+    the rectangle around them (MMOCR's quadrilaterals); last: the one whose top lies lowest (MMOCR's polygons)."""
     mask_threshold: Fraction = 0.5
     score_threshold: Fraction = 0.5
     """Below it nothing is drawn or submitted; `evaluate` measures it and its neighbours."""
     polygon_nms_iou: Fraction = 1.0
     """Outlines overlapping a better one by more are dropped; 1 keeps all."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shape == "polygon" and self.piece == "all":
+            raise ConfigurationError("TextConfig.piece: found 'all' with shape polygon, expected 'largest' or 'last'")
+        for name, expected in _FIXED[self.outlines].items():
+            found = getattr(self, name)
+            if found != expected:
+                raise ConfigurationError(
+                    f"TextConfig.{name}: found {found!r} with outlines {self.outlines}, expected {expected!r}"
+                )
 
 
 @dataclass(frozen=True)
@@ -164,6 +191,21 @@ class Config(Section):
     text: TextConfig = field(default_factory=TextConfig)
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        pyramids = self.model.mask_head.enabled and self.model.mask_head.targets == "pyramid"
+        if pyramids and not self.finds_text:
+            raise ConfigurationError(
+                f"MaskHeadConfig.targets: found 'pyramid' for classes {self.model.class_names} of "
+                f"{self.data.format}, expected it only where text is found"
+            )
+        if pyramids != (self.text.outlines == "planes"):
+            targets = "pyramid" if pyramids else "that are no pyramids"
+            expected = "'planes'" if pyramids else "'contour' or 'pixels'"
+            raise ConfigurationError(
+                f"TextConfig.outlines: found {self.text.outlines!r} with mask targets {targets}, expected {expected}"
+            )
 
     @property
     def finds_text(self) -> bool:

@@ -36,6 +36,8 @@ class Found:
     """From a text detector: the outlines of the texts with their scores, best first."""
     without_shape: int = 0
     """Detections that reach the threshold but have no outline, because their mask is empty."""
+    unfitted: int = 0
+    """Texts whose outline is a rectangle because their pyramid is none (see `maskrcnn.plane_clustering`)."""
     objects: tuple[FoundObject, ...] = ()
     """From any other detector: the objects, best first."""
 
@@ -76,12 +78,11 @@ class Detector:
     def _with_texts(self, found: Found, score_threshold: float | None) -> Found:
         text = self.config.text
         threshold = text.score_threshold if score_threshold is None else score_threshold
-        size = found.image.shape[:2]
-        shapes = text_shapes(found.detections, 0, size, text.shape, text.mask_threshold, threshold)
+        shapes = text_shapes(found.detections, 0, found.image.shape[:2], text, threshold)
         texts: Sequence[TextShape] = shapes.shapes
         if text.polygon_nms_iou < 1:
             texts = polygon_nms(texts, text.polygon_nms_iou)
-        return replace(found, texts=tuple(texts), without_shape=shapes.empty)
+        return replace(found, texts=tuple(texts), without_shape=shapes.empty, unfitted=shapes.unfitted)
 
 
 def load(

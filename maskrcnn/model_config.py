@@ -198,8 +198,13 @@ class MaskHeadConfig(Section):
     aligned: bool = True
     convolutions: Whole = 4
     channels: Count = 256
-    targets: Literal["soft", "binary"] = "binary"
-    """soft: unaligned, fractions kept (torchvision); binary: clipped, aligned, 1 from a half (MMDetection)."""
+    dilation: Count = 1
+    """Of the convolutions; with 2 each cell sees twice as far along a word (Pyramid Mask Text Detector, 1903.11800)."""
+    upsampling: Literal["deconvolution", "bilinear"] = "deconvolution"
+    """bilinear: made twice as large, then a 3 x 3 convolution, without a deconvolution's chequered pattern (ibid.)."""
+    targets: Literal["soft", "binary", "pyramid"] = "binary"
+    """soft: unaligned, fractions kept (torchvision); binary: clipped, aligned, 1 from a half (MMDetection); pyramid:
+    heights over the quadrilateral of a text (ibid.), for which `TextConfig.outlines` must be planes."""
     paste: Literal["pixel_centres", "padded_resize"] = "pixel_centres"
     """pixel_centres: MMDetection; padded_resize: torchvision and Detectron."""
 
@@ -259,6 +264,8 @@ class ModelConfig(Section):
             name: section.sampling_ratio for name, section in vars(self).items() if hasattr(section, "sampling_ratio")
         }
         self.variant.check(self.backbone.norm, ratios)
+        if self.mask_head.targets == "pyramid":
+            self.variant.check_pyramids()
 
     @property
     def class_count(self) -> int:

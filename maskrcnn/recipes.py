@@ -120,6 +120,7 @@ ICDAR2015 = Config(
         ),
         mask_head=MaskHeadConfig(sampling_ratio=0),
     ),
+    text=TextConfig(outlines="pixels", piece="all"),
     data=DataConfig(
         crop=640, around_object_probability=0.625, minimum_visible_fraction=0.0, flip_probability=0.5,
         colour_probability=0.0, ignored="background",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from maskrcnn.sample import Sample
 
@@ -59,9 +60,24 @@ class Targets(TensorFields):
     keypoints: Tensor | None = None
     """(B, G, J, 3) float32: x, y in pixels of the padded batch image, and the visibility v of `Sample.keypoints`;
     zeros in empty slots. None where there are none."""
+    quadrilaterals: Tensor | None = None
+    """(B, G, 4, 2) float32: the corners, in order, of the convex quadrilateral of each text, in pixels of the padded
+    batch image; zeros in empty slots. None where an object may have several polygons, as in COCO."""
     seeds: Tensor | None = None
     """(B,) int64: what the random samples of each image follow from, so that they do not depend on which other images
     are in the batch, or on which device. None: they are drawn from PyTorch's generator."""
+
+    @property
+    def per_slot(self) -> dict[str, Tensor]:
+        """The fields that are there for each slot, (B, G, ...), by name."""
+        present = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {n: v for n, v in present.items() if v is not None and n not in ("bitmaps", "seeds")}
+
+    def with_slots(self, least: int) -> Targets:
+        """The same ground truth in at least so many slots G; those that are added are empty."""
+        missing = max(0, least - self.labels.shape[1])
+        padded = {n: functional.pad(v, (0, 0) * (v.dim() - 2) + (0, missing)) for n, v in self.per_slot.items()}
+        return replace(self, **padded)
 
     def full_masks(self, height: int, width: int) -> Tensor:
         """(B, G, height, width) bool masks, for readers and tests; the model never forms them."""
@@ -109,7 +125,8 @@ class Detections(TensorFields):
     valid: Tensor
     """(B, D) bool; the real slots come first."""
     masks: Tensor | None = None
-    """(B, D, m, m) float32 probabilities over each box (28 x 28 in the paper), or None without a mask head."""
+    """(B, D, m, m) float32 in [0, 1] over each box (28 x 28 in the paper), or None without a mask head: probabilities,
+    or with pyramid targets heights (`maskrcnn.targets.pyramids`), whose contour at 1/2 is half the text."""
     keypoints: Tensor | None = None
     """(B, D, J, 3) float32: x, y in pixels of the original picture, and the score of each point, the logit at the
     peak of its heat map; zeros in empty slots. None without a keypoint head."""

@@ -53,6 +53,15 @@ class VariantConfig(Section):
                     f"VariantConfig.roi_layer: found {self.roi_layer} with {head}.sampling_ratio 0, expected 1 or more"
                 )
 
+    def check_pyramids(self) -> None:
+        """Raises ConfigurationError unless the mask head is the paper's, which alone learns pyramids."""
+        for name, default in (("mask_output", "per_class"), ("mask_hidden", ())):
+            found = getattr(self, name)
+            if found != default:
+                raise ConfigurationError(
+                    f"VariantConfig.{name}: found {found!r} with mask_head.targets pyramid, expected {default!r}"
+                )
+
     def region_channels(self, pyramid: int, stages: Sequence[int]) -> int:
         """Channels of the maps that the RPN looks at, of those of a pyramid and of C2 to C5."""
         return {"pyramid": pyramid, "c4": stages[2], "c5": stages[3]}[self.features]

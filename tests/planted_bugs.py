@@ -17,6 +17,8 @@ from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
+import torch
+
 from maskrcnn.model.keypoint_decoding import decode_each
 from maskrcnn.ops import fallback_pasting, fallback_pooling
 
@@ -1054,5 +1056,57 @@ BUGS = (
         "self.learning_rate * self.batch_size / self.learning_rate_batch",
         "self.learning_rate",
         "test_config:test_steps_and_rates_follow_from_pictures_and_batch",
+    ),
+    # Text.
+    PlantedBug(
+        "a box moved by row and column for column and row",
+        "maskrcnn.text_outlines:paste_around",
+        "[x1, y1, x1, y1]",
+        "[y1, x1, y1, x1]",
+        "test_text_outlines:test_pasting_around_a_box_is_pasting_into_the_whole_picture",
+        {"dtype": torch.float32},
+    ),
+    PlantedBug(
+        "the uppermost contour for OpenCV's number 0",
+        "maskrcnn.text_outlines:last_contour",
+        "(contour[:, 1].min(),",
+        "(-contour[:, 1].min(),",
+        "test_text_outlines:test_the_last_contour_is_not_the_largest",
+    ),
+    PlantedBug(
+        "heights at the corners of the cells",
+        "maskrcnn.targets.pyramids:_cell_centres",
+        " + 0.5",
+        "",
+        "test_pyramids:test_a_pyramid_over_a_square",
+    ),
+    PlantedBug(
+        "the furthest side for the nearest",
+        "maskrcnn.targets.pyramids:pyramid_heights",
+        "amin(dim=-3)",
+        "amax(dim=-3)",
+        "test_pyramids:test_a_pyramid_over_a_square",
+    ),
+    PlantedBug(
+        "planes through the corners of the cells",
+        "maskrcnn.plane_clustering:fit_planes",
+        "columns + 0.5, rows + 0.5",
+        "columns, rows",
+        "test_plane_clustering:test_a_pyramid_over_a_square_by_hand",
+    ),
+    PlantedBug(
+        "the hidden plane for the one to be seen",
+        "maskrcnn.plane_clustering:fit_planes",
+        "at_cells.argmin(axis=0)",
+        "at_cells.argmax(axis=0)",
+        "test_plane_clustering:test_exact_pyramids_come_back",
+        {"share": 0.0},
+    ),
+    PlantedBug(
+        "heights cut off before they are learnt",
+        "maskrcnn.model.variants.pyramid_masks:PyramidMaskHead.loss",
+        "height_loss(logits,",
+        "height_loss(logits.clamp(0, 1),",
+        "test_pyramid_masks:test_heights_are_cut_off_after_learning_and_not_before",
     ),
 )

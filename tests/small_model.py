@@ -55,7 +55,7 @@ def make_batch(
     """One picture of `size` = (height, width) for each list of (label, box); the others' slots are empty.
 
     objects: boxes in whole pixels; ignored: (image, object) pairs that are don't-care. The masks are ellipses, the
-    keypoints those of WITH_KEYPOINTS.
+    keypoints those of WITH_KEYPOINTS, the quadrilaterals the boxes.
     """
     generator = torch.Generator().manual_seed(seed)
     count = len(objects)
@@ -79,7 +79,8 @@ def make_batch(
         ignore[image, slot] = True
     sizes = torch.tensor([size] * count).reshape(-1, 2)
     valid = (labels > 0) & ~ignore
-    targets = Targets(boxes, labels, valid, ignore, torch.cat(bitmaps), boxes.long(), offsets, keypoints)
+    corners = boxes[..., [0, 1, 2, 1, 2, 3, 0, 3]].unflatten(-1, (4, 2))
+    targets = Targets(boxes, labels, valid, ignore, torch.cat(bitmaps), boxes.long(), offsets, keypoints, corners)
     return Batch(images, sizes, 2 * sizes, tuple(f"picture_{image}" for image in range(count)), targets)
 
 
@@ -97,7 +98,9 @@ def with_empty_slots(targets: Targets, extra: int) -> Targets:
     def pad(values: Tensor) -> Tensor:
         return torch.cat((values, values.new_zeros(values.shape[0], extra, *values.shape[2:])), dim=1)
 
-    per_slot = ("boxes", "labels", "valid", "ignore", "bitmap_boxes", "bitmap_offsets", "keypoints")
+    per_slot = (
+        "boxes", "labels", "valid", "ignore", "bitmap_boxes", "bitmap_offsets", "keypoints", "quadrilaterals"
+    )  # fmt: skip
     return replace(targets, **{name: pad(getattr(targets, name)) for name in per_slot})
 
 

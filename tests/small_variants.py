@@ -41,6 +41,14 @@ VARIANTS = {
     "C4 with strides in res5 and an MLP": without_convolutions(
         vary(features="c4", res5_stride=2, mask_hidden=(32, 24)), 14
     ),
+    "pyramids": change(
+        # A detector of text that has outputs for both classes of the pictures.
+        replace(SMALL, class_names=("text", "unused 2")),
+        "mask_head",
+        targets="pyramid",
+        dilation=2,
+        upsampling="bilinear",
+    ),
     "Faster R-CNN": change(SMALL, "mask_head", enabled=False),
     "masks of 14 x 14": change(SMALL, "mask_head", pooled_size=7),
     "masks of 56 x 56": change(SMALL, "mask_head", pooled_size=28),

@@ -337,6 +337,27 @@ def test_keypoints_fill_the_slots_of_their_objects():
     assert collate([a_sample(3, 7)], IMAGE, ignored="ignore").targets.keypoints is None
 
 
+def test_quadrilaterals_are_the_corners_of_words():
+    """Of a word that is no quadrilateral, here with five corners, those of the least rectangle around it."""
+    slanted = np.array([[2.0, 3], [9, 1], [10, 4], [3, 6]])
+    cut = np.array([[12.0, 2], [18, 2], [18, 5], [17, 6], [12, 6]])
+    batch = collate([a_sample(8, 20), a_sample(8, 20, cut, slanted)], IMAGE, ignored="ignore", slots=3)
+    found = batch.targets.quadrilaterals
+    assert found.shape == (2, 3, 4, 2) and found.dtype == torch.float32
+    assert found[1, 0].tolist() == [[12, 2], [18, 2], [18, 6], [12, 6]]
+    assert found[1, 1].tolist() == slanted.tolist()
+    assert not found[0].any() and not found[1, 2].any()
+    scaled = inference_batch(a_sample(10, 20, slanted), ImageConfig(short_side=20, long_side=60)).targets
+    assert scaled.quadrilaterals[0, 0].tolist() == (2 * slanted).tolist()
+
+
+def test_objects_of_several_parts_have_no_quadrilaterals():
+    assert collate([PERSON], IMAGE, ignored="ignore").targets.quadrilaterals is None
+    mixed = [replace(a_sample(8, 20, rectangle(1, 1, 5, 5)), keypoints=None), replace(PERSON, keypoints=None)]
+    mixed[1] = replace(mixed[1], keypoint_names=())
+    assert collate(mixed, IMAGE, ignored="ignore").targets.quadrilaterals is None
+
+
 def test_keypoints_are_scaled_with_the_picture():
     targets = inference_batch(PERSON, replace(IMAGE, short_side=30, long_side=60)).targets
     assert targets.keypoints[0].tolist() == [[[12, 6, 2], [0, 0, 0]], [[39, 9, 1], [45, 15, 2]]]

@@ -22,7 +22,14 @@ from maskrcnn.config import (
     setting_names,
 )
 
+PYRAMIDS = ["model.mask_head.targets=pyramid", "text.outlines=planes"]
+
 # By hand.
+
+
+def test_pyramids_and_planes_go_together():
+    config = Config().override([*PYRAMIDS, "model.mask_head.dilation=2", "model.mask_head.upsampling=bilinear"])
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 def test_defaults_are_those_of_the_papers():
@@ -144,6 +151,47 @@ def test_dict_and_back_also_through_json():
         (lambda: BackboneConfig(frozen_stages=5), "BackboneConfig.frozen_stages: found 5, expected one of"),
         (lambda: BackboneConfig(frozen_stages=True), "BackboneConfig.frozen_stages: found True"),
         (lambda: TextConfig(score_threshold=2), "TextConfig.score_threshold: found 2, expected 0 to 1"),
+        (lambda: TextConfig(outlines="pixel"), "TextConfig.outlines: found 'pixel', expected one of"),
+        (
+            lambda: TextConfig(shape="polygon", piece="all"),
+            "TextConfig.piece: found 'all' with shape polygon, expected 'largest' or 'last'",
+        ),
+        (
+            lambda: TextConfig(outlines="planes", shape="polygon"),
+            "TextConfig.shape: found 'polygon' with outlines planes, expected 'quadrilateral'",
+        ),
+        (
+            lambda: TextConfig(outlines="planes", piece="all"),
+            "TextConfig.piece: found 'all' with outlines planes, expected 'largest'",
+        ),
+        (
+            lambda: TextConfig(outlines="planes", mask_threshold=0.1),
+            "TextConfig.mask_threshold: found 0.1 with outlines planes, expected 0.5",
+        ),
+        (
+            lambda: Config().override(["text.outlines=planes"]),
+            "TextConfig.outlines: found 'planes' with mask targets that are no pyramids, expected 'contour' or",
+        ),
+        (
+            lambda: Config().override(["model.mask_head.targets=pyramid"]),
+            "TextConfig.outlines: found 'contour' with mask targets pyramid, expected 'planes'",
+        ),
+        (
+            lambda: Config().override([*PYRAMIDS, "model.mask_head.enabled=False"]),
+            "TextConfig.outlines: found 'planes' with mask targets that are no pyramids",
+        ),
+        (
+            lambda: Config().override(PYRAMIDS).for_classes(["cat", "dog"]),
+            r"MaskHeadConfig.targets: found 'pyramid' for classes \('cat', 'dog'\) of icdar2015, expected it only",
+        ),
+        (
+            lambda: Config().override([*PYRAMIDS, "data.format=coco"]),
+            r"MaskHeadConfig.targets: found 'pyramid' for classes \('text',\) of coco, expected it only where text",
+        ),
+        (
+            lambda: TextConfig(outlines="pixels", mask_threshold=0.4),
+            "TextConfig.mask_threshold: found 0.4 with outlines pixels, expected 0.5",
+        ),
         (lambda: ModelConfig(class_names=()), "ModelConfig.class_names: .* expected one or more, all different"),
         (lambda: ModelConfig(class_names=("a", "a")), "ModelConfig.class_names: .* all different"),
         (lambda: ModelConfig(class_names=("a", 1)), r"ModelConfig.class_names\[1\]: found 1, expected text"),

@@ -75,6 +75,35 @@ def test_half_a_mask_becomes_half_its_box():
     np.testing.assert_allclose(found.texts[0].polygon, [[10, 20], [30, 20], [30, 40], [10, 40]], atol=1e-4)
 
 
+def test_settings_say_which_outline_a_text_gets():
+    """A band and a crumb below it; the mask's cells are pixels of the picture."""
+    masks = torch.zeros(1, 28, 28)
+    masks[0, 4:10] = masks[0, 20:24, 20:24] = 1
+
+    def outline(*settings):
+        found = says(*settings, boxes=[[10.0, 20.0, 38.0, 48.0]], scores=[0.9], masks=masks)(picture(0))
+        return found.texts[0].polygon.round(4).tolist()
+
+    assert outline() == [[10, 24], [38, 24], [38, 30], [10, 30]]
+    assert outline("text.outlines=pixels") == [[10, 24], [37, 24], [37, 29], [10, 29]]
+    assert outline("text.outlines=pixels", "text.piece=all") == [[10, 24], [37, 24], [37, 43], [10, 43]]
+    last = [[30, 40], [33, 40], [33, 43], [30, 43]]
+    assert outline("text.outlines=pixels", "text.piece=last", "text.shape=polygon") == last
+
+
+def test_a_pyramid_becomes_what_it_stands_on():
+    """Over the square on the middle half of the box: heights up to 1 over 14 x 14 of the 28 x 28 cells."""
+    steps = np.minimum(np.arange(14), np.arange(14)[::-1]) + 0.5
+    masks = torch.zeros(2, 28, 28)
+    masks[0, 7:21, 7:21] = torch.from_numpy(np.minimum(steps[:, None], steps) / 7).float()
+    masks[1, 14, 14] = 1
+    boxes = [[10.0, 20.0, 66.0, 76.0], [100, 20, 128, 48]]
+    settings = ("model.mask_head.targets=pyramid", "text.outlines=planes")
+    found = says(*settings, boxes=boxes, scores=[0.9, 0.6], masks=masks)(picture(0))
+    np.testing.assert_allclose(found.texts[0].polygon, [[24, 34], [52, 34], [52, 62], [24, 62]], atol=1e-4)
+    assert (len(found.texts), found.without_shape, found.unfitted) == (2, 0, 1)
+
+
 def test_the_threshold_can_be_given_with_the_picture_or_in_the_settings():
     assert len(says()(picture(0), 0.0).texts) == 3
     assert len(says()(picture(0), 0.7).texts) == 1

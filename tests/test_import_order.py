@@ -19,8 +19,8 @@ LAYERS = (
     {"data"},
     {"training", "evaluation"},
     {
-        "text", "objects", "visualize", "anchor_coverage", "check_data", "detector", "evaluate", "evaluate_objects",
-        "report", "benchmarks",
+        "text_outlines", "plane_clustering", "text", "objects", "visualize", "anchor_coverage", "check_data",
+        "detector", "evaluate", "evaluate_objects", "report", "benchmarks",
     },
     {"demo", "cli", "__main__"},
 )

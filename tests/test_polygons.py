@@ -1,12 +1,23 @@
 """Polygons on a pixel grid: worked by hand, against shapely and a loop, degenerate cases, errors."""
 
+import math
 import time
 
 import numpy as np
 import pytest
 import shapely
+from small_shapes import iou, rotated_rectangle
 
-from maskrcnn.data.polygons import area, bounds, clip, is_simple, pixel_box, rasterize
+from maskrcnn.data.polygons import (
+    area,
+    bounds,
+    clip,
+    convex_quadrilateral,
+    is_simple,
+    minimum_area_rectangle,
+    pixel_box,
+    rasterize,
+)
 
 
 def polygon(*corners) -> np.ndarray:
@@ -261,3 +272,76 @@ def test_pixel_box_covers_every_touched_pixel_of_the_picture():
     assert pixel_box(polygon(-3, -3, 60, 2, 5, 90), 50, 40) == (0, 0, 40, 50)
     x1, y1, x2, y2 = pixel_box(polygon(60, 60, 70, 60, 65, 70), 50, 50)
     assert (x2 - x1) * (y2 - y1) == 0
+
+
+# minimum_area_rectangle
+
+
+def test_a_square_on_its_tip_starts_with_its_upper_corner():
+    tips = np.array([[5.0, 0], [10, 5], [5, 10], [0, 5]])
+    found = minimum_area_rectangle(np.concatenate([tips, [[5, 5], [4, 6]]])[::-1])
+    assert found == pytest.approx(tips, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_rectangle_is_least_among_all_directions(seed):
+    points = np.random.default_rng(seed).normal(size=(30, 2)) * (5, 2)
+    found = minimum_area_rectangle(points)
+    # It contains every point ...
+    along, across = found[1] - found[0], found[3] - found[0]
+    assert abs(along @ across) < 1e-9
+    for side in (along, across):
+        where = (points - found[0]) @ side / (side @ side)
+        assert where.min() > -1e-9 and where.max() < 1 + 1e-9
+    # ... and no rectangle of any of 1000 directions is smaller.
+    for angle in np.linspace(0, np.pi / 2, 1000):
+        u = points @ (math.cos(angle), math.sin(angle))
+        v = points @ (-math.sin(angle), math.cos(angle))
+        assert np.ptp(u) * np.ptp(v) >= area(found) - 1e-9
+
+
+def test_rectangles_run_clockwise_from_the_top_left():
+    for angle in np.linspace(-np.pi, np.pi, 33):
+        corners = rotated_rectangle((50, 40), 30, 8, angle)
+        found = minimum_area_rectangle(np.random.default_rng(0).permutation(corners))
+        assert area(found) == pytest.approx(240)
+        assert iou(found, corners) == pytest.approx(1)
+        assert found[0].sum() <= found.sum(axis=1).min() + 1e-6
+
+
+def test_rectangles_of_points_without_area():
+    assert minimum_area_rectangle(np.array([[3.0, 4]])).tolist() == [[3, 4]] * 4
+    assert minimum_area_rectangle(np.array([[3.0, 4]] * 3)).tolist() == [[3, 4]] * 4
+    assert minimum_area_rectangle(np.array([[7.0, 4], [3, 4], [5, 4]])).tolist() == [[3, 4], [7, 4], [7, 4], [3, 4]]
+
+
+# convex_quadrilateral
+
+
+def test_a_convex_quadrilateral_is_itself_whichever_way_it_runs():
+    word = polygon(2, 3, 9, 1, 10, 4, 3, 6)
+    assert convex_quadrilateral(word) is word
+    backwards = word[::-1]
+    assert convex_quadrilateral(backwards) is backwards
+
+
+@pytest.mark.parametrize(
+    "corners",
+    [
+        (0, 0, 8, 0, 8, 4, 4, 1),  # bent inwards
+        (0, 0, 8, 4, 8, 0, 0, 4),  # crossing itself
+        (0, 0, 4, 0, 8, 0, 8, 4),  # a triangle: one corner lies on a side
+        (0, 0, 8, 0, 8, 4, 8, 4),  # a triangle: two corners are one
+        (0, 0, 8, 0, 8, 4),
+        (0, 0, 8, 0, 8, 3, 7, 4, 0, 4),
+    ],
+)
+def test_of_anything_else_it_is_the_least_rectangle(corners):
+    shape = polygon(*corners)
+    found = convex_quadrilateral(shape)
+    np.testing.assert_array_equal(found, minimum_area_rectangle(shape))
+    assert area(found) <= 32 + 1e-9
+
+
+def test_a_line_has_a_quadrilateral_without_area():
+    assert area(convex_quadrilateral(polygon(0, 0, 4, 4, 8, 8, 2, 2))) == pytest.approx(0, abs=1e-12)

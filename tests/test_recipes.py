@@ -226,6 +226,8 @@ def test_coco_keypoints_is_coco_but_for_the_head_and_the_schedule():
         "model.mask_head.targets": "binary",
         "model.mask_head.paste": "pixel_centres",
         "text.shape": "quadrilateral",
+        "text.outlines": "pixels",
+        "text.piece": "all",
         "text.mask_threshold": 0.5,
         # training
         "data.crop": 640,

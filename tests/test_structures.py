@@ -119,7 +119,7 @@ def test_to_moves_every_tensor_also_those_inside():
     batch = Batch(images, sizes, sizes, ("a", "b"), two_by_two_targets()).to("meta")
     moved = [batch.images, batch.image_sizes, batch.original_sizes]
     of_targets = {field.name: getattr(batch.targets, field.name) for field in dataclasses.fields(Targets)}
-    assert {name for name, value in of_targets.items() if value is None} == {"keypoints", "seeds"}
+    assert {name for name, value in of_targets.items() if value is None} == {"keypoints", "quadrilaterals", "seeds"}
     moved += [value for value in of_targets.values() if value is not None]
     assert [tensor.device.type for tensor in moved] == ["meta"] * 10
     assert batch.names == ("a", "b")

@@ -1,4 +1,4 @@
-"""Masks to quadrilaterals and polygons: by hand, against OpenCV's recorded answers, and against plain loops."""
+"""Texts that were found: outlines to shapes by hand and against plain loops."""
 
 import math
 from dataclasses import replace
@@ -6,310 +6,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-
-from maskrcnn.data.polygons import area, bounds, is_simple, rasterize
-from maskrcnn.evaluation.text_scores import polygon_iou
-from maskrcnn.structures import Detections
-from maskrcnn.text import (
-    TextShape,
-    mask_outlines,
-    mask_to_polygon,
-    mask_to_quadrilateral,
-    minimum_area_rectangle,
-    polygon_nms,
-    simplify,
-    text_shapes,
+from small_shapes import (
+    corner_distance,
+    curved_band,
+    drawn,
+    iou,
+    pyramid,
+    random_quadrilateral,
+    rectangle,
+    rotated_rectangle,
+    soft_mask,
 )
 
-
-def drawn(text):
-    """The mask of a drawing in which # is true."""
-    return np.array([[character == "#" for character in line] for line in text.split()])
-
-
-def rectangle(x1, y1, x2, y2):
-    return np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], dtype=np.float64)
-
-
-def rotated_rectangle(centre, width, height, angle):
-    """Corners (4, 2), clockwise, `angle` in radians, clockwise on the screen."""
-    along, across = np.array([math.cos(angle), math.sin(angle)]), np.array([-math.sin(angle), math.cos(angle)])
-    signs = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) / 2
-    return centre + signs[:, :1] * width * along + signs[:, 1:] * height * across
-
-
-def iou(polygon, other):
-    return polygon_iou([polygon], [other])[0, 0]
-
-
-def soft_mask(polygon, box, cells=28, oversampling=8):
-    """What a perfect mask head predicts: the share (cells, cells) of each cell of a box that a polygon covers."""
-    size = cells * oversampling
-    local = (polygon - box[:2]) / (box[2:] - box[:2]) * size
-    return rasterize(local, (0, 0, size, size)).reshape(cells, oversampling, cells, oversampling).mean(axis=(1, 3))
-
-
-# Full-size masks to quadrilaterals
-
-
-def test_a_block_of_20_x_10_pixels():
-    mask = np.zeros((40, 60), dtype=bool)
-    mask[5:15, 10:30] = True
-    assert mask_to_quadrilateral(mask).tolist() == [[10, 5], [30, 5], [30, 15], [10, 15]]
-    # By MMOCR's convention 19 x 9, centred at the mean of the indices.
-    by_indices = mask_to_quadrilateral(mask, "indices")
-    assert by_indices.tolist() == [[10, 5], [29, 5], [29, 14], [10, 14]]
-    rows, columns = np.nonzero(mask)
-    assert by_indices.mean(axis=0).tolist() == [columns.mean(), rows.mean()] == [19.5, 9.5]
-
-
-def test_masks_of_a_pixel_and_of_a_line():
-    mask = np.zeros((6, 8), dtype=bool)
-    mask[2, 3] = True
-    assert mask_to_quadrilateral(mask).tolist() == [[3, 2], [4, 2], [4, 3], [3, 3]]
-    assert mask_to_quadrilateral(mask, "indices").tolist() == [[3, 2]] * 4
-    mask[2, 3:7] = True
-    assert mask_to_quadrilateral(mask).tolist() == [[3, 2], [7, 2], [7, 3], [3, 3]]
-    assert area(mask_to_quadrilateral(mask, "indices")) == 0
-    diagonal = mask_to_quadrilateral(np.eye(5, dtype=bool), "indices")
-    assert diagonal == pytest.approx(np.array([[0, 0], [4, 4], [4, 4], [0, 0]]), abs=1e-12)
-
-
-def test_an_empty_mask_has_no_quadrilateral():
-    assert mask_to_quadrilateral(np.zeros((4, 5), dtype=bool)) is None
-    assert mask_to_quadrilateral(np.zeros((0, 0), dtype=bool)) is None
-
-
-def test_a_quadrilateral_encloses_all_pieces():
-    mask = drawn("#.... ....# #....")
-    assert mask_to_quadrilateral(mask).tolist() == [[0, 0], [5, 0], [5, 3], [0, 3]]
-
-
-# The minimum-area rectangle
-
-
-def test_a_square_on_its_tip_starts_with_its_upper_corner():
-    tips = np.array([[5.0, 0], [10, 5], [5, 10], [0, 5]])
-    found = minimum_area_rectangle(np.concatenate([tips, [[5, 5], [4, 6]]])[::-1])
-    assert found == pytest.approx(tips, abs=1e-12)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_the_rectangle_is_least_among_all_directions(seed):
-    points = np.random.default_rng(seed).normal(size=(30, 2)) * (5, 2)
-    found = minimum_area_rectangle(points)
-    # It contains every point ...
-    along, across = found[1] - found[0], found[3] - found[0]
-    assert abs(along @ across) < 1e-9
-    for side in (along, across):
-        where = (points - found[0]) @ side / (side @ side)
-        assert where.min() > -1e-9 and where.max() < 1 + 1e-9
-    # ... and no rectangle of any of 1000 directions is smaller.
-    for angle in np.linspace(0, np.pi / 2, 1000):
-        u = points @ (math.cos(angle), math.sin(angle))
-        v = points @ (-math.sin(angle), math.cos(angle))
-        assert np.ptp(u) * np.ptp(v) >= area(found) - 1e-9
-
-
-def test_rectangles_run_clockwise_from_the_top_left():
-    for angle in np.linspace(-np.pi, np.pi, 33):
-        corners = rotated_rectangle((50, 40), 30, 8, angle)
-        found = minimum_area_rectangle(np.random.default_rng(0).permutation(corners))
-        assert area(found) == pytest.approx(240)
-        assert iou(found, corners) == pytest.approx(1)
-        assert found[0].sum() <= found.sum(axis=1).min() + 1e-6
-
-
-def test_rectangles_of_points_without_area():
-    assert minimum_area_rectangle(np.array([[3.0, 4]])).tolist() == [[3, 4]] * 4
-    assert minimum_area_rectangle(np.array([[3.0, 4]] * 3)).tolist() == [[3, 4]] * 4
-    assert minimum_area_rectangle(np.array([[7.0, 4], [3, 4], [5, 4]])).tolist() == [[3, 4], [7, 4], [7, 4], [3, 4]]
-
-
-# Full-size masks to polygons
-
-OPENCV = {
-    # Contour number 0 of OpenCV 5.0.0, RETR_EXTERNAL and CHAIN_APPROX_SIMPLE, of each drawing.
-    "..####...... ..####...... ............ ......###### ......###### ......######": [
-        [6, 3],
-        [6, 5],
-        [11, 5],
-        [11, 3],
-    ],
-    ".########. .#......#. .#.##...#. .#.##...#. .#......#. .########.": [[1, 0], [1, 5], [8, 5], [8, 0]],
-    "###..... .###.... ..###... .....### ......##": [
-        [0, 0],
-        [2, 2],
-        [4, 2],
-        [6, 4],
-        [7, 4],
-        [7, 3],
-        [5, 3],
-        [2, 0],
-    ],
-    ".....#.... .....#.... ..######.. ..######.. ..####....": [
-        [5, 0],
-        [5, 1],
-        [4, 2],
-        [2, 2],
-        [2, 4],
-        [5, 4],
-        [6, 3],
-        [7, 3],
-        [7, 2],
-        [6, 2],
-        [5, 1],
-    ],
-}
-
-
-@pytest.mark.parametrize("drawing", OPENCV)
-def test_polygons_by_indices_are_those_of_opencv(drawing):
-    found = mask_to_polygon(drawn(drawing), contour="last", extent="indices")
-    expected = np.array(OPENCV[drawing], dtype=np.float64)[::-1]  # OpenCV runs counter-clockwise on the screen
-    assert np.array_equal(found, np.roll(expected, -expected.sum(axis=1).argmin(), axis=0))
-
-
-def test_the_last_contour_is_not_the_largest():
-    mask = drawn("######.. ######.. ######.. ........ .....##. .....##.")
-    assert mask_to_polygon(mask, "largest", "indices").tolist() == [[0, 0], [5, 0], [5, 2], [0, 2]]
-    assert mask_to_polygon(mask, "last", "indices").tolist() == [[5, 4], [6, 4], [6, 5], [5, 5]]
-    # Of two that begin in the same row, the right one is the last.
-    mask = drawn("##..## ##..## ##....")
-    assert mask_to_polygon(mask, "last", "indices").tolist() == [[4, 0], [5, 0], [5, 1], [4, 1]]
-
-
-def test_the_outline_of_pixels_has_corners_cut_by_half_a_pixel():
-    mask = drawn("...... .####. .####. ......")
-    corners = [[1.5, 1], [4.5, 1], [5, 1.5], [5, 2.5], [4.5, 3], [1.5, 3], [1, 2.5], [1, 1.5]]
-    assert mask_to_polygon(mask).tolist() == corners
-    # 8 pixels, less an eighth for each convex corner.
-    assert area(mask_to_polygon(mask)) == 7.5
-    assert area(mask_to_polygon(drawn("#"))) == 0.5
-
-
-def test_holes_are_filled_and_the_border_of_the_picture_is_no_border_of_the_outline():
-    ring = drawn("##### #...# #...# #####")
-    assert area(mask_to_polygon(ring)) == 5 * 4 - 0.5
-    assert bounds(mask_to_polygon(ring)).tolist() == [0, 0, 5, 4]
-
-
-def test_masks_without_a_polygon():
-    assert mask_to_polygon(np.zeros((4, 5), dtype=bool)) is None
-    assert mask_to_polygon(np.zeros((0, 0), dtype=bool)) is None
-    for line in (drawn("..#.."), drawn(".###."), np.eye(4, dtype=bool)):
-        assert mask_to_polygon(line, extent="indices") is None
-        assert area(mask_to_polygon(line)) > 0
-
-
-def test_random_masks_and_their_polygons_cover_the_same_pixels():
-    rng = np.random.default_rng(3)
-    for _ in range(20):
-        mask = np.zeros((50, 70), dtype=bool)
-        for _ in range(3):
-            corners = rotated_rectangle(rng.uniform(20, 40, 2), *rng.uniform(6, 30, 2), rng.uniform(0, np.pi))
-            mask |= rasterize(corners, (0, 0, 70, 50)).astype(bool)
-        polygon = mask_to_polygon(mask)
-        filled = rasterize(polygon, (0, 0, 70, 50)).astype(bool)
-        # All centres of true pixels lie inside; more only where there are holes or other pieces.
-        assert filled[mask].mean() > 0.5
-        again = mask_to_polygon(filled)
-        assert np.array_equal(again, polygon)
-        assert is_simple(polygon) and area(polygon) > 0
-
-
-# Probabilities to outlines
-
-
-def test_a_full_mask_gives_its_box():
-    (outlines,) = mask_outlines(np.ones((1, 28, 28)), np.array([[10.0, 20, 66, 34]]))
-    assert minimum_area_rectangle(outlines[0]) == pytest.approx(rectangle(10, 20, 66, 34), abs=1e-9)
-    # Only the four corners are cut, by half a cell of 2 x 0.5 pixels each way.
-    assert area(outlines[0]) == pytest.approx(56 * 14 - 4 * (1 * 0.25) / 2, abs=1e-9)
-
-
-def test_probabilities_between_the_centres_of_cells_are_interpolated():
-    # Along the middle row: 0 at -0.5, 0.8 at 0.5, 0 at 1.5 cells. It is 1/2 after 5/8 of the way up, 3/8 down.
-    (outlines,) = mask_outlines(np.array([[[0.8]]]), np.array([[0.0, 0, 10, 10]]))
-    half = 10 * (1 - 0.5 / 0.8)
-    expected = np.array([[5 - half, 5], [5, 5 - half], [5, 5 + half], [5 + half, 5]])
-    assert outlines[0][np.lexsort(outlines[0].round(6).T[::-1])] == pytest.approx(expected, abs=1e-9)
-    (outlines,) = mask_outlines(np.array([[[0.8]]]), np.array([[0.0, 0, 10, 10]]), threshold=0.2)
-    assert bounds(outlines[0]) == pytest.approx([-2.5, -2.5, 12.5, 12.5], abs=1e-9)
-
-
-def test_the_threshold_itself_is_inside():
-    boxes = np.array([[0.0, 0, 4, 4]])
-    assert len(mask_outlines(np.full((1, 4, 4), 0.5), boxes)[0]) == 1
-    assert mask_outlines(np.full((1, 4, 4), np.nextafter(0.5, 0) - 1e-12), boxes) == [[]]
-
-
-def test_holes_are_no_outlines_and_pieces_are_one_each():
-    masks = np.zeros((3, 7, 7))
-    masks[0, 1:6, 1:6] = 1
-    masks[0, 3, 3] = 0
-    masks[2, 0, 0] = masks[2, 4:, 4:] = 1
-    found = mask_outlines(masks, np.tile([0.0, 0, 7, 7], (3, 1)))
-    assert [len(outlines) for outlines in found] == [1, 0, 2]
-    assert sorted(area(outline) for outline in found[2]) == pytest.approx([0.5, 8.5])
-    assert mask_outlines(np.zeros((0, 28, 28)), np.zeros((0, 4))) == []
-
-
-def paste(mask, box, height, width):
-    """A mask pasted into a picture at the centres of its pixels, loop by loop, outside of the box 0."""
-    size = len(mask)
-    result = np.zeros((height, width))
-    for row in range(height):
-        for column in range(width):
-            x = (column + 0.5 - box[0]) / (box[2] - box[0]) * size - 0.5
-            y = (row + 0.5 - box[1]) / (box[3] - box[1]) * size - 0.5
-            for i in (math.floor(y), math.floor(y) + 1):
-                for j in (math.floor(x), math.floor(x) + 1):
-                    if 0 <= i < size and 0 <= j < size:
-                        result[row, column] += mask[i, j] * (1 - abs(y - i)) * (1 - abs(x - j))
-    return result
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_an_outline_is_that_of_the_pasted_mask(seed):
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:14, :14]
-    angle = rng.uniform(0, np.pi)
-    distance = abs((x - 6.5) * math.sin(angle) - (y - 6.5) * math.cos(angle))
-    mask = 1 / (1 + np.exp(distance - 4 + rng.normal(0, 0.3, distance.shape)))
-    box = np.array([3.3, 2.1, 56.7, 44.8])
-    pasted = paste(mask, box, 48, 60) >= 0.5
-    (outlines,) = mask_outlines(mask[None], box[None])
-    filled = sum(rasterize(outline, (0, 0, 60, 48)) for outline in outlines).astype(bool)
-    # A contour is straight inside a cell, the interpolated surface is not: pixels on the edge may differ.
-    assert (filled != pasted).sum() < 0.01 * pasted.sum()
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_rotated_words_come_back(seed):
-    rng = np.random.default_rng(seed)
-    for _ in range(20):
-        height = rng.uniform(10, 40)
-        word = rotated_rectangle((150, 150), height * rng.uniform(1, 4), height, rng.uniform(-np.pi / 2, np.pi / 2))
-        box = bounds(word)
-        (outlines,) = mask_outlines(soft_mask(word, box)[None], box[None])
-        assert iou(minimum_area_rectangle(outlines[0]), word) > 0.9
-        assert iou(simplify(outlines[0]), word) > 0.9
-        bitmap = rasterize(word, (0, 0, 300, 300)).astype(bool)
-        for extent in ("corners", "indices"):
-            shift = 0.5 if extent == "indices" else 0
-            assert iou(mask_to_quadrilateral(bitmap, extent) + shift, word) > 0.78
-            assert iou(mask_to_polygon(bitmap, extent=extent) + shift, word) > 0.78
-
+from maskrcnn.config import TextConfig
+from maskrcnn.data.polygons import area, bounds, is_simple, minimum_area_rectangle
+from maskrcnn.reference.pasting import paste_mask
+from maskrcnn.structures import Detections
+from maskrcnn.text import TextShape, polygon_nms, simplify, text_shapes
+from maskrcnn.text_outlines import mask_outlines
 
 # Simplifying
-
-
-def curved_band(corners):
-    """A text of height 20 along half a circle of radius 60, with `corners` corners on each side."""
-    angle = np.linspace(math.pi, 2 * math.pi, corners)[:, None]
-    direction = np.concatenate([np.cos(angle), np.sin(angle)], axis=1)
-    return np.concatenate([(100, 100) + 70 * direction, (100, 100) + 50 * direction[::-1]])
 
 
 def test_a_curved_band_keeps_the_corners_that_matter():
@@ -354,35 +70,40 @@ def detections(boxes, masks, scores, labels=None, valid=None):
 FULL, EMPTY = np.ones((28, 28)), np.zeros((28, 28))
 
 
+def shapes_of(found: Detections, size: tuple[int, int], score_threshold: float = 0.0, label: int = 1, **settings):
+    """The texts of the image that has detections, by TextConfig(**settings)."""
+    return text_shapes(found, 1, size, TextConfig(**settings), score_threshold, label)
+
+
 def test_shapes_come_best_first_and_empty_masks_are_counted():
     found = detections(
         [[0, 0, 10, 10], [20, 0, 40, 10], [50, 0, 60, 10], [70, 5, 70, 5]],
         [FULL, FULL, EMPTY, FULL],
         [0.5, 0.9, 0.8, 0.7],
     )
-    shapes, empty = text_shapes(found, 1, (100, 100))
+    shapes, empty, _ = shapes_of(found, (100, 100))
     assert [shape.score for shape in shapes] == pytest.approx([0.9, 0.5])
     assert shapes[0].polygon == pytest.approx(rectangle(20, 0, 40, 10), abs=1e-6)
     assert shapes[0].polygon.dtype == np.float64
     assert empty == 2
-    assert text_shapes(found, 0, (100, 100)) == ((), 0)
+    assert text_shapes(found, 0, (100, 100), TextConfig()) == ((), 0, 0)
 
 
 def test_only_valid_detections_of_text_above_the_threshold_are_taken():
     boxes = [[0, 0, 10, 10]] * 4
     found = detections(boxes, [FULL] * 4, [0.9, 0.7, 0.6, 0.5], [1, 1, 2, 1], [True, True, True, False])
-    assert [round(shape.score, 3) for shape in text_shapes(found, 1, (50, 50)).shapes] == [0.9, 0.7]
-    assert len(text_shapes(found, 1, (50, 50), label=2).shapes) == 1
+    assert [round(shape.score, 3) for shape in shapes_of(found, (50, 50)).shapes] == [0.9, 0.7]
+    assert len(shapes_of(found, (50, 50), label=2).shapes) == 1
     # 0.7 in float32 is 0.69999999, below the threshold; so says maskrcnn.evaluation.text_scores too.
-    assert len(text_shapes(found, 1, (50, 50), score_threshold=0.7).shapes) == 1
+    assert len(shapes_of(found, (50, 50), score_threshold=0.7).shapes) == 1
 
 
 def test_quadrilaterals_and_polygons_of_a_curved_word():
     band = curved_band(60)
     box = bounds(band)
     found = detections([box.tolist()], [soft_mask(band, box)], [0.9])
-    quadrilateral = text_shapes(found, 1, (200, 300)).shapes[0].polygon
-    polygon = text_shapes(found, 1, (200, 300), "polygon").shapes[0].polygon
+    quadrilateral = shapes_of(found, (200, 300)).shapes[0].polygon
+    polygon = shapes_of(found, (200, 300), shape="polygon").shapes[0].polygon
     assert quadrilateral.shape == (4, 2) and 8 < len(polygon) < 40
     assert iou(polygon, band) > 0.9 > 0.7 > iou(quadrilateral, band)
 
@@ -395,19 +116,19 @@ def test_shapes_stay_in_the_picture():
     free = minimum_area_rectangle(mask_outlines(diagonal[None], np.array([[0.0, 0, 50, 50]]))[0][0])
     assert free.min() < -1
     for representation in ("quadrilateral", "polygon"):
-        polygon = text_shapes(found, 1, (48, 50), representation).shapes[0].polygon
+        polygon = shapes_of(found, (48, 50), shape=representation).shapes[0].polygon
         assert polygon.min() >= 0 and polygon[:, 0].max() <= 50 and polygon[:, 1].max() <= 48
         assert area(polygon) > 0
     # Nothing is left of a detection outside of the picture.
-    assert text_shapes(detections([[60, 0, 80, 9]], [FULL], [0.9]), 1, (50, 50)) == ((), 1)
-    assert text_shapes(detections([[60, 0, 80, 9]], [FULL], [0.9]), 1, (50, 50), "polygon") == ((), 1)
+    assert shapes_of(detections([[60, 0, 80, 9]], [FULL], [0.9]), (50, 50)) == ((), 1, 0)
+    assert shapes_of(detections([[60, 0, 80, 9]], [FULL], [0.9]), (50, 50), shape="polygon") == ((), 1, 0)
 
 
 def test_a_stray_cell_does_not_turn_the_rectangle():
     mask = np.zeros((28, 28))
     mask[10:18] = 1
     mask[27, 27] = 0.9
-    polygon = text_shapes(detections([[0, 0, 28, 28]], [mask], [0.9]), 1, (50, 50)).shapes[0].polygon
+    polygon = shapes_of(detections([[0, 0, 28, 28]], [mask], [0.9]), (50, 50)).shapes[0].polygon
     assert polygon == pytest.approx(rectangle(0, 10, 28, 18), abs=1e-6)
 
 
@@ -415,7 +136,7 @@ def test_a_stray_cell_does_not_turn_the_rectangle():
 def test_without_masks_an_outline_is_the_box(representation):
     """A detector without a mask head is a Faster R-CNN."""
     found = detections([[2, 3, 12, 10], [-5, 4, 8, 60], [7, 7, 7, 9]], [FULL] * 3, [0.8, 0.9, 0.7])
-    shapes = text_shapes(replace(found, masks=None), 1, (50, 40), representation)
+    shapes = shapes_of(replace(found, masks=None), (50, 40), shape=representation)
     assert [shape.score for shape in shapes.shapes] == pytest.approx([0.9, 0.8])
     assert shapes.shapes[0].polygon == pytest.approx(rectangle(0, 4, 8, 50))
     assert shapes.shapes[1].polygon == pytest.approx(rectangle(2, 3, 12, 10))
@@ -425,13 +146,197 @@ def test_without_masks_an_outline_is_the_box(representation):
 def test_half_precision_masks():
     found = detections([[0, 0, 10, 10]], [FULL], [0.9])
     found = Detections(found.boxes, found.scores.bfloat16(), found.labels, found.valid, found.masks.bfloat16())
-    assert text_shapes(found, 1, (50, 50)).shapes[0].polygon == pytest.approx(rectangle(0, 0, 10, 10), abs=1e-6)
+    assert shapes_of(found, (50, 50)).shapes[0].polygon == pytest.approx(rectangle(0, 0, 10, 10), abs=1e-6)
 
 
-def test_wrong_arguments_are_errors():
-    found = detections([[0, 0, 10, 10]], [FULL], [0.9])
-    with pytest.raises(ValueError, match='representation must be "quadrilateral" or "polygon", found \'quad\''):
-        text_shapes(found, 1, (50, 50), "quad")
+# MMOCR's outlines
+
+MMOCR = {"outlines": "pixels", "piece": "all"}
+MMOCR_POLYGONS = {"shape": "polygon", "outlines": "pixels", "piece": "last"}
+
+
+def only(found: Detections, size: tuple[int, int], **settings) -> np.ndarray:
+    """The polygon of the only text."""
+    (shape,) = shapes_of(found, size, **settings).shapes
+    return shape.polygon
+
+
+def test_a_full_mask_by_pixels_ends_at_the_indices_of_its_first_and_last_pixels():
+    found = detections([[10, 5, 30, 15]], [FULL], [0.9])
+    assert only(found, (50, 50), **MMOCR).tolist() == rectangle(10, 5, 29, 14).tolist()
+    assert only(found, (50, 50), **MMOCR_POLYGONS).tolist() == rectangle(10, 5, 29, 14).tolist()
+    assert only(found, (50, 50)) == pytest.approx(rectangle(10, 5, 30, 15), abs=1e-6)
+
+
+def blocks(*windows):
+    """A mask of 28 x 28 cells, 1 in windows of rows and columns."""
+    mask = np.zeros((28, 28))
+    for rows, columns in windows:
+        mask[rows, columns] = 1
+    return mask
+
+
+TWO = blocks((slice(2, 12), slice(2, 24)), (slice(18, 24), slice(16, 26)))
+"""The larger piece above, the lower one to the right."""
+LARGE, LOW, BOTH = (2, 2, 24, 12), (16, 18, 26, 24), (2, 2, 26, 24)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"piece": "largest"}, LARGE),
+        ({"piece": "last"}, LOW),
+        ({"piece": "all"}, BOTH),
+        ({"shape": "polygon", "piece": "largest"}, LARGE),
+        ({"shape": "polygon", "piece": "last"}, LOW),
+    ],
+)
+def test_each_setting_can_be_changed_alone(settings, expected):
+    """A box of 28 x 28 pixels has a cell in each: contours run along the pixels' edges, the others half a pixel in."""
+    found = detections([[0, 0, 28, 28]], [TWO], [0.9])
+    x1, y1, x2, y2 = expected
+    contour, pixels = (only(found, (40, 40), outlines=outlines, **settings) for outlines in ("contour", "pixels"))
+    assert bounds(contour) == pytest.approx(expected, abs=1e-6)
+    assert pixels.tolist() == rectangle(x1, y1, x2 - 1, y2 - 1).tolist()
+    assert len(contour) == (8 if settings.get("shape") == "polygon" else 4)
+
+
+def points_of(mask: np.ndarray, box: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Integer x, y of every pixel whose centre finds a half or more in a mask over a box, pixel by pixel."""
+    pasted = paste_mask(torch.from_numpy(mask), torch.from_numpy(box), height, width, "pixel_centres")
+    return np.array([(x, y) for y in range(height) for x in range(width) if pasted[y, x] >= 0.5])
+
+
+def trace(points: np.ndarray) -> np.ndarray:
+    """OpenCV's contour number 0 of pixels: the corners (P, 2) of the outline of the piece that is found last.
+
+    The border of each piece is followed from its first pixel, row by row, with the outside always on the left
+    (Moore's neighbour tracing); a piece is one whose pixels touch, if only at corners.
+    """
+    clockwise = [(1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1)]
+    left, pieces = {tuple(point) for point in points.tolist()}, []
+    while left:
+        waiting, piece = [left.pop()], set()
+        while waiting:
+            x, y = waiting.pop()
+            piece.add((x, y))
+            around = {(x + dx, y + dy) for dx, dy in clockwise} & left
+            left -= around
+            waiting += around
+        pieces.append(piece)
+    piece = max(pieces, key=lambda piece: min((y, x) for x, y in piece))
+    start = min(piece, key=lambda point: (point[1], point[0]))
+    here, towards, line = start, 0, []
+    while True:
+        for turn in range(8):
+            direction = (towards + 5 + turn) % 8  # from the neighbour after the one we came from, clockwise
+            neighbour = (here[0] + clockwise[direction][0], here[1] + clockwise[direction][1])
+            if neighbour in piece:
+                break
+        if here == start and line and (neighbour, direction) == line[0]:
+            break
+        line.append((neighbour, direction))
+        here, towards = neighbour, direction
+    corners = [line[i - 1][0] for i in range(len(line)) if line[i][1] != line[i - 1][1]]
+    return np.array(corners, dtype=np.float64)
+
+
+def least_rectangle_area(points: np.ndarray) -> float:
+    """Of all rectangles with a side along a line through two of the points; no hull, no theorem."""
+    least = math.inf
+    ends = np.concatenate([points[points[:, 1] == y][[0, -1]] for y in np.unique(points[:, 1])]).astype(float)
+    for first in ends:
+        for second in ends:
+            if (first != second).any():
+                along = (second - first) / np.linalg.norm(second - first)
+                across = np.array([-along[1], along[0]])
+                least = min(least, np.ptp(ends @ along) * np.ptp(ends @ across))
+    return least
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_quadrilaterals_and_polygons_by_pixels_are_those_of_a_loop(seed):
+    """Of a slanted word with a ragged edge, and something else in a corner of its box."""
+    rng = np.random.default_rng(seed)
+    word = rotated_rectangle((32, 24), 34, 12, rng.uniform(-1, 1))
+    box = bounds(word) + rng.uniform(-1, 1, 4)
+    mask = (0.8 * soft_mask(word, box) + 0.4 * rng.random((28, 28))).clip(0, 1)
+    mask[23:, :4] = 0.9
+    found = detections([box.tolist()], [mask], [0.9])
+    seen = found.masks[1, 0].double().numpy(), found.boxes[1, 0].double().numpy()
+    points = points_of(*seen, 50, 64)
+    quadrilateral = only(found, (50, 64), **MMOCR)
+    assert area(quadrilateral) == pytest.approx(least_rectangle_area(points), abs=1e-6)
+    for side in np.roll(quadrilateral, -1, axis=0) - quadrilateral:
+        along = (points - quadrilateral.mean(axis=0)) @ side / np.linalg.norm(side)
+        assert np.abs(along).max() == pytest.approx(np.linalg.norm(side) / 2, abs=1e-6)
+    polygon, expected = only(found, (50, 64), **MMOCR_POLYGONS), trace(points)
+    assert {tuple(corner) for corner in polygon.tolist()} == {tuple(corner) for corner in expected.tolist()}
+    assert len(polygon) == len(expected) and area(polygon) == pytest.approx(abs(area(expected)))
+
+
+def test_rectangles_by_pixels_may_leave_the_picture():
+    """As in MMOCR; around contours, corners are moved into it (`test_shapes_stay_in_the_picture`)."""
+    y, x = np.mgrid[:28, :28]
+    found = detections([[0, 0, 50, 50]], [(abs(x - y) < 6).astype(float)], [0.9])
+    polygon = only(found, (48, 50), **MMOCR)
+    assert polygon.min() < -1 and polygon.max() > 50
+
+
+def test_what_has_no_area_by_pixels_is_left_out_and_counted():
+    line = blocks((slice(3, 4), slice(2, 20)))
+    slanted = np.eye(28)  # at half a pixel for a cell every other pixel is true, a line from corner to corner
+    found = detections([[0, 0, 28, 28], [0, 0, 28, 28], [0, 0, 20, 20]], [line, slanted, FULL], [0.9, 0.8, 0.7])
+    for settings in (MMOCR, MMOCR_POLYGONS, {**MMOCR, "piece": "largest"}):
+        shapes = shapes_of(found, (40, 40), **settings)
+        assert [round(shape.score, 3) for shape in shapes.shapes] == [0.7] and shapes.empty == 2
+    assert shapes_of(found, (40, 40)).empty == 0
+
+
+def test_a_polygon_by_pixels_has_four_corners_or_more():
+    """MMOCR drops what has fewer than eight numbers with the score."""
+    triangle = np.zeros((28, 28))
+    triangle[:3, :3] = drawn("#.. ##. ###")
+    found = detections([[0, 0, 28, 28]], [triangle], [0.9])
+    assert shapes_of(found, (40, 40), **MMOCR_POLYGONS) == ((), 1, 0)
+    assert len(only(found, (40, 40), **MMOCR)) == 4
+    triangle[3, :3] = 1
+    found = detections([[0, 0, 28, 28]], [triangle], [0.9])
+    assert len(only(found, (40, 40), **MMOCR_POLYGONS)) == 4
+
+
+def test_without_masks_pixels_make_no_difference():
+    found = replace(detections([[2.5, 3, 12, 10]], [FULL], [0.8]), masks=None)
+    assert only(found, (50, 40), **MMOCR) == pytest.approx(rectangle(2.5, 3, 12, 10))
+
+
+# The planes of pyramids
+
+
+def test_the_planes_of_pyramids_are_quadrilaterals_in_the_picture():
+    """A word in perspective, one that is cut by the border of the picture, one without planes, and nothing."""
+    word, cut = random_quadrilateral(4), rotated_rectangle((300, 380), 60, 20, 0.4)
+    boxes = [bounds(word), bounds(cut), np.array([10.0, 10, 38, 38]), np.array([60.0, 10, 88, 38])]
+    cell = np.zeros((28, 28))
+    cell[20, 7] = 1
+    masks = [pyramid(word, boxes[0]), pyramid(cut, boxes[1]), cell, np.full((28, 28), 0.19)]
+    found = detections([box.tolist() for box in boxes], masks, [0.9, 0.8, 0.7, 0.6])
+    shapes, empty, unfitted = shapes_of(found, (384, 320), outlines="planes")
+    assert (len(shapes), empty, unfitted) == (3, 1, 1)
+    assert corner_distance(shapes[0].polygon, word) < 0.01 and iou(shapes[0].polygon, word) > 0.999
+    assert corner_distance(shapes[1].polygon, np.clip(cut, 0, (320, 384))) < 0.01
+    assert shapes[2].polygon.mean(axis=0) == pytest.approx((10 + 7.5, 10 + 20.5), abs=1e-6)
+    for shape in shapes:
+        corner = shape.polygon[0]
+        assert area(shape.polygon) > 0 and corner.sum() <= shape.polygon.sum(axis=1).min() + 1e-6
+
+
+def test_the_contour_of_a_pyramid_at_one_half_is_half_the_text():
+    """Why a network that learns pyramids has planes for outlines, or none."""
+    word = rotated_rectangle((100, 100), 80, 30, 0.0)
+    found = detections([bounds(word).tolist()], [pyramid(word, bounds(word))], [0.9])
+    assert area(only(found, (200, 200))) == pytest.approx(area(word) / 4, rel=0.02)
+    assert area(only(found, (200, 200), outlines="planes")) == pytest.approx(area(word), rel=1e-4)
 
 
 # Polygon NMS

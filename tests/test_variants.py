@@ -24,7 +24,7 @@ from test_fixed_shapes import (
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from maskrcnn import boxes as box_functions
-from maskrcnn.config import BackboneConfig, Config, ConfigurationError, ModelConfig, VariantConfig
+from maskrcnn.config import BackboneConfig, Config, ConfigurationError, ModelConfig, TextConfig, VariantConfig
 from maskrcnn.model.box_head import BoxHead
 from maskrcnn.model.fpn import FeaturePyramid
 from maskrcnn.model.mask_head import MaskHead
@@ -37,8 +37,9 @@ from maskrcnn.targets.losses import total_loss
 from maskrcnn.training.checkpoint import load_into, load_weights, save_weights
 
 EVERY = pytest.mark.parametrize("name", VARIANTS)
-REPRESENTATIVES = ("C4", "RoIPool", "MLP softmax masks")
-"""A stage on RoIs, a loop over levels, another output: what could depend on the data. The others are tested slowly."""
+REPRESENTATIVES = ("C4", "RoIPool", "MLP softmax masks", "pyramids")
+"""A stage on RoIs, a loop over levels, another output, other targets: what could depend on the data. The others are
+tested slowly."""
 REPRESENTATIVES_FIRST = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in REPRESENTATIVES else pytest.mark.slow) for name in VARIANTS]
 )
@@ -88,6 +89,8 @@ def test_without_settings_nothing_is_varied():
         ("MLP masks", "roi_heads.mask_head", "FullyConnectedMaskHead"),
         ("MLP softmax masks", "roi_heads.mask_head", "FullyConnectedSoftmaxMaskHead"),
         ("MLP class-agnostic masks", "roi_heads.mask_head", "FullyConnectedClassAgnosticMaskHead"),
+        ("pyramids", "roi_heads.mask_head", "PyramidMaskHead"),
+        ("pyramids", "roi_heads.mask_head.deconvolution", "UpsamplingConvolution"),
     ],
 )
 def test_each_setting_has_its_class(name, part, kind):
@@ -150,6 +153,14 @@ def test_variants_can_be_set_from_text_and_survive_a_file():
             "BackboneConfig.group_width: found 0 with cardinality 32, expected 1 or more",
         ),
         (lambda: BackboneConfig(group_width=8), "BackboneConfig.group_width: found 8 with cardinality 1, expected 0"),
+        (
+            lambda: vary(VARIANTS["pyramids"], mask_output="class_agnostic"),
+            "VariantConfig.mask_output: found 'class_agnostic' with mask_head.targets pyramid, expected 'per_class'",
+        ),
+        (
+            lambda: vary(VARIANTS["pyramids"], mask_hidden=(8,)),
+            r"VariantConfig.mask_hidden: found \(8,\) with mask_head.targets pyramid, expected \(\)",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(make, message):
@@ -285,7 +296,8 @@ def test_what_was_saved_finds_the_same(name, tmp_path):
     config, batch = VARIANTS[name], replace(make_batch(PICTURES, 2), targets=None)
     model = small_model(config).eval()
     before = model(batch).detections
-    save_weights(tmp_path / "model.safetensors", model.state_dict(), Config(model=model.config))
+    text = TextConfig(outlines="planes" if name == "pyramids" else "contour")
+    save_weights(tmp_path / "model.safetensors", model.state_dict(), Config(model=model.config, text=text))
     state, read, _ = load_weights(tmp_path / "model.safetensors")
     assert read.model == model.config
     again = MaskRCNN(read.model).eval()

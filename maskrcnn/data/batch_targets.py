@@ -1,4 +1,4 @@
-"""Ground truth as the network takes it: padded tensors of boxes and classes, bitmaps, keypoints."""
+"""Ground truth as the network takes it: padded tensors of boxes and classes, bitmaps, quadrilaterals, keypoints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from maskrcnn.data.polygons import pixel_box, rasterize_parts
+from maskrcnn.data.polygons import convex_quadrilateral, pixel_box, rasterize_parts
 from maskrcnn.structures import Sample, Targets
 
 Ignored = Literal["ignore", "background", "paint"]
@@ -35,6 +35,8 @@ def batch_targets(samples: Sequence[Sample], sizes: list[list[int]], ignored: Ig
     labels, offsets = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     valid, ignore = np.zeros(shape, bool), np.zeros(shape, bool)
     keypoints = _empty_keypoints(samples, shape)
+    one_each = all(sample.part_of is None for sample in samples)
+    quadrilaterals = np.zeros((*shape, 4, 2), np.float32) if one_each else None
     bitmaps, length = [np.zeros(0, np.uint8)], 0
     for image, (sample, (height, width)) in enumerate(zip(samples, sizes, strict=True)):
         parts = sample.parts
@@ -47,6 +49,8 @@ def batch_targets(samples: Sequence[Sample], sizes: list[list[int]], ignored: Ig
             length += len(bitmaps[-1])
             if keypoints is not None:
                 keypoints[image, slot] = sample.keypoints[index]
+            if quadrilaterals is not None:
+                quadrilaterals[image, slot] = convex_quadrilateral(sample.polygons[index])
     return Targets(
         boxes=torch.from_numpy(boxes),
         labels=torch.from_numpy(labels),
@@ -56,6 +60,7 @@ def batch_targets(samples: Sequence[Sample], sizes: list[list[int]], ignored: Ig
         bitmap_boxes=torch.from_numpy(bitmap_boxes),
         bitmap_offsets=torch.from_numpy(offsets),
         keypoints=None if keypoints is None else torch.from_numpy(keypoints),
+        quadrilaterals=None if quadrilaterals is None else torch.from_numpy(quadrilaterals),
     )
 
 

@@ -1,4 +1,4 @@
-"""Polygons on a pixel grid: area, bounds, self-crossing, clipping and drawing.
+"""Polygons on a pixel grid: area, bounds, self-crossing, clipping and drawing, and the rectangle around points.
 
 A polygon is a (P, 2) array of x, y corners in continuous pixels: pixel i covers [i, i + 1), y points down. The last
 corner is joined to the first. Nothing here assumes a winding or a convex shape.
@@ -148,3 +148,47 @@ def pixel_box(polygon: np.ndarray, height: int, width: int) -> tuple[int, int, i
     x1, y1, x2, y2 = bounds(polygon)
     left, top = min(max(math.floor(x1), 0), width), min(max(math.floor(y1), 0), height)
     return left, top, max(min(math.ceil(x2), width), left), max(min(math.ceil(y2), height), top)
+
+
+def minimum_area_rectangle(points: np.ndarray) -> np.ndarray:
+    """The rectangle (4, 2) of least area around points (N >= 1, 2); points on a line give one without width.
+
+    One side of it lies on a side of the convex hull (Freeman and Shapira, "Determining the minimum-area encasing
+    rectangle for an arbitrary closed curve", 1975), so each side of the hull is tried as direction.
+    """
+    # A closed line, because a line of one point is none.
+    hull = shapely.get_coordinates(shapely.convex_hull(shapely.linestrings(np.concatenate([points, points[:1]]))))
+    sides = np.diff(hull, axis=0)
+    if not len(sides):
+        return np.repeat(hull, 4, axis=0)
+    along = sides / np.hypot(*sides.T)[:, None]
+    across = np.stack([-along[:, 1], along[:, 0]], axis=1)
+    # (sides, points): how far each point lies along and across each direction.
+    u, v = along @ hull.T, across @ hull.T
+    left, right, top, bottom = u.min(axis=1), u.max(axis=1), v.min(axis=1), v.max(axis=1)
+    best = ((right - left) * (bottom - top)).argmin()
+    left, right, top, bottom = left[best], right[best], top[best], bottom[best]
+    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+    return from_top_left(corners @ np.stack([along[best], across[best]]))
+
+
+def convex_quadrilateral(polygon: np.ndarray) -> np.ndarray:
+    """Four corners (4, 2), in order, of a convex quadrilateral that stands for a polygon (P, 2).
+
+    It is the polygon itself if that has four corners and is convex, as nearly all words of ICDAR have. Otherwise, for
+    bent lines, corners in a wrong order, and words that the border of a crop has cut into three or five corners, it is
+    the minimum-area rectangle: what a detector of quadrilaterals finds of them at best, and is scored with.
+    """
+    if len(polygon) == 4:
+        side = np.roll(polygon, -1, axis=0) - polygon
+        following = np.roll(side, -1, axis=0)
+        turn = side[:, 0] * following[:, 1] - side[:, 1] * following[:, 0]
+        if (turn > 0).all() or (turn < 0).all():
+            return polygon
+    return minimum_area_rectangle(polygon)
+
+
+def from_top_left(polygon: np.ndarray) -> np.ndarray:
+    """The same corners, starting with the smallest x + y; of equals, as in a square on its tip, the upper one."""
+    x, y = polygon.T
+    return np.roll(polygon, -np.lexsort((y, np.round(x + y, 6)))[0], axis=0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn.config import ModelConfig
@@ -13,7 +12,7 @@ from maskrcnn.model.parts import make_backbone, make_pyramid
 from maskrcnn.model.resnet import ResNet
 from maskrcnn.model.roi_heads import RoIHeads
 from maskrcnn.model.rpn import RPN
-from maskrcnn.structures import Batch, Detections, Targets
+from maskrcnn.structures import Batch, Detections
 
 
 class ModelOutput(NamedTuple):
@@ -52,7 +51,7 @@ class MaskRCNN(nn.Module):
 
         losses = detections = counts = None
         if batch.targets is not None:
-            targets = _at_least_one_slot(batch.targets)
+            targets = batch.targets.with_slots(1)  # to gather from: without ground truth, too
             proposals = self.rpn.propose(region_outputs, batch.image_sizes, for_training=True)  # (B, R, 4)
             of_both = self.rpn.losses(region_outputs, targets)
             of_both |= self.roi_heads.losses(pooled_from, proposals, targets, batch.image_sizes)
@@ -62,20 +61,3 @@ class MaskRCNN(nn.Module):
             proposals = self.rpn.propose(region_outputs, batch.image_sizes, for_training=False)
             detections = self.roi_heads.detect(pooled_from, proposals, batch)
         return ModelOutput(losses, detections, counts)
-
-
-def _at_least_one_slot(targets: Targets) -> Targets:
-    """Targets with G >= 1: with a slot to gather from, a batch without ground truth needs no code of its own."""
-    missing = max(0, 1 - targets.labels.shape[1])
-    keypoints = targets.keypoints
-    return Targets(
-        boxes=F.pad(targets.boxes, (0, 0, 0, missing)),
-        labels=F.pad(targets.labels, (0, missing)),
-        valid=F.pad(targets.valid, (0, missing)),
-        ignore=F.pad(targets.ignore, (0, missing)),
-        bitmaps=targets.bitmaps,
-        bitmap_boxes=F.pad(targets.bitmap_boxes, (0, 0, 0, missing)),
-        bitmap_offsets=F.pad(targets.bitmap_offsets, (0, missing)),
-        keypoints=None if keypoints is None else F.pad(keypoints, (0, 0, 0, 0, 0, missing)),
-        seeds=targets.seeds,
-    )

@@ -21,6 +21,7 @@ from maskrcnn.model.variants.mask_heads import (
     FullyConnectedSoftmaxMaskHead,
     SoftmaxMaskHead,
 )
+from maskrcnn.model.variants.pyramid_masks import PyramidMaskHead
 from maskrcnn.model.variants.res5 import Res5BoxHead, Res5Pooling
 from maskrcnn.model.variants.resnext import ResNeXtBottleneck
 from maskrcnn.model.variants.roi_layers import MaxRoIAlign, RoIPool, RoIWarp
@@ -84,4 +85,6 @@ def make_mask_head(config: ModelConfig) -> MaskHead:
         return agnostic(config)
     if config.variant.mask_hidden:
         return FullyConnectedMaskHead(config)
+    if config.mask_head.targets == "pyramid":
+        return PyramidMaskHead(config)
     return MaskHead(config)

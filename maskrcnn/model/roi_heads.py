@@ -24,7 +24,7 @@ from maskrcnn.structures import Batch, Detections, Targets
 from maskrcnn.targets import losses
 from maskrcnn.targets.keypoints import keypoint_cells
 from maskrcnn.targets.losses import Loss
-from maskrcnn.targets.mask_targets import Bitmaps, crop_masks
+from maskrcnn.targets.mask_targets import mask_targets
 from maskrcnn.targets.matching import IGNORED, POSITIVE, Matches, ignore_overlapping, match
 from maskrcnn.targets.sampling import sample_hardest, sample_randomly
 
@@ -163,13 +163,8 @@ class RoIHeads(nn.Module):
         image_sizes: Tensor,
     ) -> Loss:
         logits = self._run_mask_head(features, rois.boxes, rois.labels, rois.positive)
-        bitmaps = Bitmaps(
-            targets.bitmaps,
-            gather_rows(targets.bitmap_offsets, rois.ground_truth),
-            gather_rows(targets.bitmap_boxes, rois.ground_truth),
-        )
-        convention = self.config.mask_head.targets
-        goal = crop_masks(bitmaps, rois.boxes, image_sizes, logits.shape[-1], convention)
+        size, convention = logits.shape[-1], self.config.mask_head.targets
+        goal = mask_targets(targets, rois.ground_truth, rois.boxes, image_sizes, size, convention)
         return Loss(self.mask_head.loss(logits, goal, rois.positive), rois.positive.sum())
 
     def _keypoint_loss(self, features: Sequence[Tensor], rois: TrainingRoIs, targets: Targets) -> Loss:

@@ -29,7 +29,7 @@ def paste_masks(masks: Tensor, boxes: Tensor, *, height: int, width: int, conven
     that truncating leaves, since the last one counts. No pixel between cells of which one is NaN is true.
 
     The two thresholds are part of their conventions. For another one, ask where a mask reaches it, not where the
-    pasted one does: `maskrcnn.text.mask_outlines` finds the outlines without any picture. 16-bit floats, also under
+    pasted one does: `maskrcnn.text_outlines.mask_outlines` finds them without any picture. 16-bit floats, also under
     autocast, are interpolated in float32.
 
     Raises:

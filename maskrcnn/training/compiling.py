@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 import torch._dynamo
-from torch import Tensor, nn
+from torch import nn
 
 from maskrcnn.structures import Batch
 
@@ -25,19 +25,9 @@ def compiled(model: nn.Module) -> nn.Module:
 
 def with_changing_sizes(batch: Batch) -> Batch:
     """A batch that tells the compiler which sizes differ from one to the next: G, and how long all bitmaps are."""
-    targets = batch.targets
-    missing = max(0, LEAST - targets.labels.shape[1])
-    per_slot = ("boxes", "labels", "valid", "ignore", "bitmap_boxes", "bitmap_offsets", "keypoints")
-    padded = {
-        name: _more_slots(value, missing) for name in per_slot if (value := getattr(targets, name)) is not None
-    }
-    for values in padded.values():
+    targets = batch.targets.with_slots(LEAST)
+    for values in targets.per_slot.values():
         torch._dynamo.mark_dynamic(values, 1)
     bitmaps = torch.cat((targets.bitmaps, targets.bitmaps.new_zeros(LEAST)))
     torch._dynamo.mark_dynamic(bitmaps, 0)
-    return replace(batch, targets=replace(targets, bitmaps=bitmaps, **padded))
-
-
-def _more_slots(values: Tensor, missing: int) -> Tensor:
-    """(B, G, ...) -> (B, G + missing, ...), zeros at the end."""
-    return torch.cat((values, values.new_zeros(values.shape[0], missing, *values.shape[2:])), dim=1)
+    return replace(batch, targets=replace(targets, bitmaps=bitmaps))
