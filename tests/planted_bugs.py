@@ -755,7 +755,7 @@ BUGS = (
     ),
     PlantedBug(
         "keypoints that stay where a crop has cut them off",
-        "maskrcnn.data.transforms:_keep_visible",
+        "maskrcnn.data.transforms:keep_visible",
         "_labelled_inside(rest.keypoints, window)",
         "rest.keypoints",
         "test_keypoint_transforms:test_keypoints_that_are_cut_off_are_no_longer_labelled",

@@ -15,6 +15,7 @@ from maskrcnn.data.loader import DataSet, Samples, TrainingBatches, training_loa
 from maskrcnn.data.mmocr import MMOCR
 from maskrcnn.data.rendered_text import SCENE, RenderedText
 from maskrcnn.data.total_text import TotalText
+from maskrcnn.data.undecoded import Undecoded
 from maskrcnn.structures import Batch
 
 FORMATS = {
@@ -59,11 +60,12 @@ def open_data(location: str, split: str, config: Config, *, for_training: bool =
 def training_stream(samples: Samples, config: Config) -> Callable[[int], Iterator[Batch]]:
     """The batches that a recipe trains on: called with the number of steps done, gives those from there on.
 
-    Each sample is cut and changed as `config.data` says. This is what `maskrcnn.training.loop.train` asks for.
+    Each sample is cut and changed as `config.data` says; of a picture in a file, no more is decoded than a crop shows.
+    This is what `maskrcnn.training.loop.train` asks for.
     """
     training = config.training
     batches = TrainingBatches(
-        samples,
+        Undecoded(samples) if hasattr(samples, "undecoded") else samples,
         Augmentation(config.data, config.model.image),
         config.model.image,
         batch_size=training.batch_size,
