@@ -21,6 +21,9 @@ from maskrcnn.data.transforms import PADDING, Cut, keep_visible, moved, turning
 from maskrcnn.data.undecoded import UndecodedSample
 from maskrcnn.structures import Sample
 
+ROUNDING = 1e-6
+"""Pixels by which corners may differ from what they are meant to be."""
+
 Around = Literal["one_object", "all_objects"]
 
 
@@ -44,6 +47,11 @@ class View:
     def back(self, points: np.ndarray) -> np.ndarray:
         """The inverse of `points`."""
         return (points - self.corner) @ turning(self.degrees) / self.scale
+
+    def leaves(self, height: int, width: int) -> bool:
+        """Whether the window shows something beyond the borders of a picture."""
+        corners = self.back(_corners(self.size, self.size))
+        return bool((corners < -ROUNDING).any() or (corners > (width + ROUNDING, height + ROUNDING)).any())
 
     def shown(self, height: int, width: int) -> Box:
         """The smallest box x1, y1, x2, y2 of a picture that holds all the window shows; empty if it shows nothing."""
@@ -121,17 +129,15 @@ def seen(
     else:
         known, part = sample, partial(_part, sample.image)
     height, width = known.image.shape[:2]
-    box, window = view.shown(height, width), (0.0, 0.0, view.size, view.size)
-    if view.degrees == 0:
-        window = tuple(np.rint(view.points(np.array(box).reshape(2, 2))).ravel().tolist())
-    else:  # the border of the picture is slanted in the window
-        known = keep_visible(known, (0, 0, width, height), minimum_visible, cut)
+    if view.leaves(height, width):
+        known = keep_visible(known, (0, 0, width, height), minimum_visible)
+    box = view.shown(height, width)
     image = np.full((view.size, view.size, 3), colour, np.uint8)
     x1, y1, x2, y2 = box
     if x1 < x2 and y1 < y2:
         size = [max(round(side), 1) for side in (np.array([x2 - x1, y2 - y1]) * view.scale).tolist()]
         image = _placed(part(box, *size), box, view, colour)
-    return keep_visible(moved(known, image, view.points), window, minimum_visible, cut)
+    return keep_visible(moved(known, image, view.points), (0, 0, view.size, view.size), minimum_visible, cut)
 
 
 def _placed(part: Image.Image, box: Box, view: View, colour: Sequence[int]) -> np.ndarray:

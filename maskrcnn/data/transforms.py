@@ -89,13 +89,13 @@ def crop(
 ) -> Sample:
     """The window of width x height pixels whose top left corner is at x, y; where it leaves the picture, `colour`.
 
-    Polygons are cut at the window, and at the picture's border where that lies inside. An object of whose area less
-    than the fraction `minimum_visible` is left becomes don't-care, and one of which nothing is left is dropped.
-    Keypoints outside are no longer labelled.
+    Polygons are cut at the picture's border, if that lies inside the window, and at the window's. An object of whose
+    area less than the fraction `minimum_visible` is left becomes don't-care, and one of which nothing is left is
+    dropped. Keypoints outside are no longer labelled.
 
-    cut: with "boxes", only boxes are cut. An object is kept if its box reaches into the window, and its polygons stay
-    whole, so that what lies in the window of their box becomes its box: that of a slanted word may be loose, or hold
-    nothing of the word at all (MMOCR's `RandomCropInstances`).
+    cut: with "boxes", the window cuts boxes only. An object is kept if its box reaches into the window, and its
+    polygons stay whole, so that what lies in the window of their box becomes its box: that of a slanted word may be
+    loose, or hold nothing of the word at all (MMOCR's `RandomCropInstances`).
     """
     picture_height, picture_width = sample.image.shape[:2]
     left, right = np.clip([x, x + width], 0, picture_width)
@@ -103,9 +103,10 @@ def crop(
     image = np.empty((height, width, 3), dtype=np.uint8)
     if (right - left, bottom - top) != (width, height):
         image[:] = colour
+        sample = keep_visible(sample, (0, 0, picture_width, picture_height), minimum_visible)
     image[top - y : bottom - y, left - x : right - x] = sample.image[top:bottom, left:right]
-    window = moved(sample, image, lambda points: points - (x, y))
-    return keep_visible(window, (left - x, top - y, right - x, bottom - y), minimum_visible, cut)
+    shifted = moved(sample, image, lambda points: points - (x, y))
+    return keep_visible(shifted, (0, 0, width, height), minimum_visible, cut)
 
 
 def flip_horizontal(sample: Sample) -> Sample:
