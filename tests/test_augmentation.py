@@ -114,7 +114,7 @@ def test_each_rule_of_mmocr_reaches_the_crop_by_itself():
 
     def views(**rule):
         augmentation = Augmentation(replace(still, **rule), IMAGE)
-        return [augmentation.view(sample(), 0.0, np.random.default_rng(seed)) for seed in range(30)]
+        return [augmentation.view(sample(), np.random.default_rng(seed)) for seed in range(30)]
 
     def whole_pixels(**rule):
         return all(np.allclose(view.corner, np.rint(view.corner)) for view in views(**rule))

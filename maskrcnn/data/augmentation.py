@@ -26,32 +26,34 @@ class Augmentation:
     def cut(self, sample: Sample | UndecodedSample, rng: np.random.Generator) -> Sample:
         """A random crop of the sample, or the whole picture at a random size."""
         data = self.data
-        degrees = rng.uniform(-data.rotation_degrees, data.rotation_degrees) if data.rotation_degrees > 0 else 0.0
         if data.crop > 0:
-            view = self.view(sample.annotated if isinstance(sample, UndecodedSample) else sample, degrees, rng)
+            view = self.view(sample.annotated if isinstance(sample, UndecodedSample) else sample, rng)
             return seen(sample, view, minimum_visible=data.minimum_visible_fraction, cut=data.cut)
         whole = sample.decoded() if isinstance(sample, UndecodedSample) else sample
-        if degrees != 0:
-            whole = transforms.rotate(whole, degrees)
+        if data.rotation_degrees > 0:
+            whole = transforms.rotate(whole, self._degrees(rng))
         if data.short_sides:
             short_side = int(rng.choice(data.short_sides))
             whole = transforms.resize_to_fit(whole, short_side, self.image.long_side, self.image.rounding)
         return whole
 
-    def view(self, sample: Sample, degrees: float, rng: np.random.Generator) -> View:
-        """What a crop of a sample shows, whose pixels nobody looks at."""
+    def view(self, sample: Sample, rng: np.random.Generator) -> View:
+        """What a crop of a sample shows; nobody looks at the sample's pixels."""
         data = self.data
         return random_view(
             sample,
             rng,
             size=data.crop,
+            degrees=self._degrees(rng) if data.rotation_degrees > 0 else 0.0,
             scale_range=data.scale_range,
             aspect_range=data.aspect_range,
             independent_sides=data.independent_sides,
-            degrees=degrees,
             crop_around=data.crop_around,
             around_object_probability=data.around_object_probability,
         )
+
+    def _degrees(self, rng: np.random.Generator) -> float:
+        return rng.uniform(-self.data.rotation_degrees, self.data.rotation_degrees)
 
     def recoloured(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """The sample mirrored and in other colours, at random; on a crop that costs less than on a photograph."""

@@ -8,7 +8,7 @@ window and hardly on the picture, however much that is enlarged.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -53,10 +53,13 @@ class View:
         corners = self.back(_corners(self.size, self.size))
         return bool((corners < -ROUNDING).any() or (corners > (width + ROUNDING, height + ROUNDING)).any())
 
-    def shown(self, height: int, width: int) -> Box:
-        """The smallest box x1, y1, x2, y2 of a picture that holds all the window shows; empty if it shows nothing."""
+    def part(self, height: int, width: int) -> tuple[Box, int, int]:
+        """The smallest box x1, y1, x2, y2 of a picture that holds all the window shows, and its width and height once
+        it is scaled, in whole pixels. The box is empty if the window shows nothing of the picture."""
         corners = self.back(_corners(self.size, self.size)).clip(0, (width, height))
-        return tuple(np.concatenate([corners.min(axis=0), corners.max(axis=0)]).tolist())
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        scaled = np.maximum(np.rint((high - low) * self.scale), 1).astype(int)
+        return (*low.tolist(), *high.tolist()), *scaled.tolist()
 
 
 def random_view(
@@ -91,24 +94,19 @@ def random_view(
         stretch = math.sqrt(math.exp(rng.uniform(*np.log(aspect_range))))
         scale = np.array([factor * stretch, factor / stretch])
     if degrees == 0:
-        # A side smaller than the window's fills whole pixels of it.
+        # A side that is shorter than the window's fills whole pixels of it.
         scale = np.where(sides * scale <= size, np.maximum(np.rint(sides * scale), 1) / sides, scale)
     view = View(size, scale, degrees, np.zeros(2))
-    canvas = view.points(_corners(height, width))
+    canvas = view.points(_corners(height, width))  # what holds the turned picture
     origin, lengths = canvas.min(axis=0), np.ptp(canvas, axis=0)
-    legible = sample.only(np.flatnonzero(~sample.ignore))
-    span = None
+    legible, span = sample.only(np.flatnonzero(~sample.ignore)), None
     if rng.random() < around_object_probability and len(legible.labels):
         boxes = moved(legible, legible.image, view.points).boxes - np.tile(origin, 2)
-        one = crop_around == "one_object"
-        span = boxes[rng.integers(len(boxes))] if one else _union(boxes, lengths)
-    start_around = _start_around_one if crop_around == "one_object" else _start_around_all
-    starts = []
-    for axis, length in enumerate(lengths.tolist()):
-        if length <= size:
-            starts.append(-rng.integers(0, size - math.ceil(round(length, 6)) + 1))
-        else:
-            starts.append(start_around(length, size, None if span is None else span[axis::2].tolist(), rng))
+        span = boxes[rng.integers(len(boxes))] if crop_around == "one_object" else _union(boxes, lengths)
+    starts = [
+        _random_start(crop_around, length, size, None if span is None else span[axis::2].tolist(), rng)
+        for axis, length in enumerate(lengths.tolist())
+    ]
     return replace(view, corner=-origin - starts)
 
 
@@ -131,31 +129,31 @@ def seen(
     height, width = known.image.shape[:2]
     if view.leaves(height, width):
         known = keep_visible(known, (0, 0, width, height), minimum_visible)
-    box = view.shown(height, width)
-    image = np.full((view.size, view.size, 3), colour, np.uint8)
-    x1, y1, x2, y2 = box
-    if x1 < x2 and y1 < y2:
-        size = [max(round(side), 1) for side in (np.array([x2 - x1, y2 - y1]) * view.scale).tolist()]
-        image = _placed(part(box, *size), box, view, colour)
-    return keep_visible(moved(known, image, view.points), (0, 0, view.size, view.size), minimum_visible, cut)
+    shown = moved(known, _pixels(part, view, *view.part(height, width), tuple(colour)), view.points)
+    return keep_visible(shown, (0, 0, view.size, view.size), minimum_visible, cut)
 
 
-def _placed(part: Image.Image, box: Box, view: View, colour: Sequence[int]) -> np.ndarray:
-    """(size, size, 3) uint8: the window, of which `part` is all it shows, the box of the picture, already scaled."""
-    corner, shape = np.array(box[:2]), (view.size, view.size)
+def _pixels(
+    part: Callable[[Box, int, int], Image.Image], view: View, box: Box, width: int, height: int, colour: tuple[int, ...]
+) -> np.ndarray:
+    """(size, size, 3) uint8: the window; `part` gives a box of the picture, scaled. For the others see `View.part`."""
+    shape, corner, opposite = (view.size, view.size), np.array(box[:2]), np.array(box[2:])
+    if (corner >= opposite).any():
+        return np.array(Image.new("RGB", shape, colour))
+    scaled = part(box, width, height)
+    if view.degrees == 0 and scaled.size == shape:
+        return np.array(scaled)
     if view.degrees == 0:
-        if part.size == shape:
-            return np.array(part)
-        window = Image.new("RGB", shape, tuple(colour))
-        window.paste(part, tuple(np.rint(view.points(corner)).astype(int).tolist()))
+        window = Image.new("RGB", shape, colour)
+        window.paste(scaled, tuple(np.rint(view.points(corner)).astype(int).tolist()))
         return np.array(window)
-    # Pillow asks where in the part each new pixel comes from. Its pixels are not exactly of the scale that was drawn,
-    # since there is a whole number of them.
-    stretch = np.array(part.size) / (np.array(box[2:]) - corner)
-    origin, *axes = (view.back(np.array([[0.0, 0], [1, 0], [0, 1]])) - corner) * stretch
-    affine = np.column_stack([axes[0] - origin, axes[1] - origin, origin])
-    turned = part.transform(
-        shape, Image.Transform.AFFINE, tuple(affine.ravel()), Image.Resampling.BILINEAR, fillcolor=tuple(colour)
+    # Pillow asks where in `scaled` each new pixel comes from. The scale of that is not exactly the one that was drawn,
+    # since it has a whole number of pixels.
+    stretch = (width, height) / (opposite - corner)
+    origin, right, down = (view.back(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])) - corner) * stretch
+    affine = np.column_stack([right - origin, down - origin, origin])
+    turned = scaled.transform(
+        shape, Image.Transform.AFFINE, tuple(affine.ravel()), Image.Resampling.BILINEAR, fillcolor=colour
     )
     return np.array(turned)
 
@@ -173,10 +171,18 @@ def _part(pixels: np.ndarray, box: Box, width: int, height: int) -> Image.Image:
     return near.part((x1 - left, y1 - top, x2 - left, y2 - top), width, height)
 
 
-def _start_around_one(
-    length: float, size: int, span: tuple[float, float] | None, rng: np.random.Generator
+def _random_start(
+    crop_around: Around, length: float, size: int, span: Sequence[float] | None, rng: np.random.Generator
 ) -> float:
-    """Where, along one axis of a picture of that length, a window begins that holds `span`; anywhere without one."""
+    """Where, along one axis of a picture of that length, a window begins; below 0 if it holds all of the picture."""
+    if length <= size:
+        return -float(rng.integers(0, size - math.ceil(round(length, 6)) + 1))
+    start = _start_around_one if crop_around == "one_object" else _start_around_all
+    return start(length, size, span, rng)
+
+
+def _start_around_one(length: float, size: int, span: Sequence[float] | None, rng: np.random.Generator) -> float:
+    """Where a window begins that holds `span`, or lies within it; anywhere without one."""
     low, high = 0.0, length - size
     if span is not None:
         # From "its far end just inside" to "its near end just inside"; the other way round if it is larger.
@@ -185,7 +191,7 @@ def _start_around_one(
     return rng.uniform(low, high)
 
 
-def _start_around_all(length: float, size: int, span: tuple[float, float] | None, rng: np.random.Generator) -> int:
+def _start_around_all(length: float, size: int, span: Sequence[float] | None, rng: np.random.Generator) -> float:
     """Where a window begins, a whole pixel, by the rule of MMOCR's `RandomCropInstances`.
 
     Of the pixels that `span` covers let the first be a and the last b: from max(0, a - size) to one less than
@@ -196,7 +202,7 @@ def _start_around_all(length: float, size: int, span: tuple[float, float] | None
     if span is not None:
         first, last = math.ceil(span[0] - 0.5), math.ceil(span[1] - 0.5) - 1
         low, high = max(0, first - size), min(max(0, last - size), high)
-    return int(rng.integers(low, high)) if low < high else 0
+    return float(rng.integers(low, high)) if low < high else 0.0
 
 
 def _union(boxes: np.ndarray, lengths: np.ndarray) -> np.ndarray | None:
