@@ -128,8 +128,8 @@ ICDAR2015 = Config(
 )
 """MMOCR's recipe for a ResNet-50 (with it, MMOCR reports hmean 0.825 on the ICDAR2015 test set), scaled from a batch of
 64 to one of 8. What differs: pictures are scaled with antialiasing, and masks are drawn at the scale of the crop, where
-MMOCR resizes both without; and crops are mirrored, not pictures, so that of the places where a crop may begin it is the
-last of a mirrored picture that is never drawn, not the first."""
+MMOCR resizes both without; and crops are mirrored, not pictures, so that of all the places where a crop of a mirrored
+picture may begin it is the first that is never drawn, not the last."""
 
 COCO = Config(
     name="coco",
