@@ -168,16 +168,16 @@ def assert_uniform(values: np.ndarray, low: int, high: int) -> None:
 
 
 def test_width_and_height_are_drawn_uniformly_and_each_for_itself():
-    """Of 1,920 values each; with 6,000 draws the correlation of independent ones has a standard deviation of 0.013."""
-    sides = sides_of(views(make_sample(blank(720, 1280)), 6000), 720, 1280)
+    """Of 1,920 values each; with 3,000 draws the correlation of independent ones has a standard deviation of 0.018."""
+    sides = sides_of(views(make_sample(blank(720, 1280)), 3000), 720, 1280)
     for axis in (0, 1):
         assert_uniform(sides[:, axis], *SIDES)
-        assert abs(sides[:, axis].mean() - (640 + 2559) / 2) < 30  # four standard errors of 554 / sqrt(6000)
+        assert abs(sides[:, axis].mean() - (640 + 2559) / 2) < 40  # four standard errors of 554 / sqrt(3000)
         assert sides[:, axis].min() < 645 and sides[:, axis].max() > 2554
-    assert abs(np.corrcoef(sides.T)[0, 1]) < 0.05
+    assert abs(np.corrcoef(sides.T)[0, 1]) < 0.07
     # Independent, not only uncorrelated: all 8 x 8 cells of a table are equally full (63 degrees of freedom).
     cells = np.bincount((sides - 640) // 240 @ [8, 1], minlength=64)
-    chi_squared = ((cells - 6000 / 64) ** 2).sum() / (6000 / 64)
+    chi_squared = ((cells - 3000 / 64) ** 2).sum() / (3000 / 64)
     assert chi_squared < 63 + 4 * np.sqrt(2 * 63)
 
 
@@ -211,12 +211,12 @@ def test_windows_around_all_objects_begin_where_mmocr_s_begin(size):
     sample = make_sample(blank(300, 400), *WORDS, CROWD, OUTSIDE, ignore=[False, False, True, False])
     still = {"size": size, "scale_range": (1, 1), "aspect_range": (1, 1), "independent_sides": ()}
     around = {"crop_around": "all_objects", "around_object_probability": 1.0}
-    starts = starts_of(views(sample, 3000, **still, **around))
+    starts = starts_of(views(sample, 1200, **still, **around))
     for axis, (length, first, last) in enumerate([(400, 150, 279), (300, 120, 219)]):
         low, high = allowed(length, size, first, last)
         assert_uniform(starts[:, axis], low, high)
         assert {low, high - 1} <= set(starts[:, axis])
-    assert abs(np.corrcoef(starts.T)[0, 1]) < 0.08 or starts.std(axis=0).min() == 0
+    assert abs(np.corrcoef(starts.T)[0, 1]) < 0.12 or starts.std(axis=0).min() == 0
 
 
 def test_windows_anywhere_begin_anywhere_but_at_the_very_end():
@@ -224,27 +224,27 @@ def test_windows_anywhere_begin_anywhere_but_at_the_very_end():
     still = {"size": 200, "scale_range": (1, 1), "aspect_range": (1, 1), "independent_sides": ()}
     empty = make_sample(blank(300, 400), CROWD, OUTSIDE, ignore=[True, False])
     for which, probability in ((sample, 0.0), (empty, 1.0), (make_sample(blank(300, 400)), 1.0)):
-        found = views(which, 2000, **still, crop_around="all_objects", around_object_probability=probability)
+        found = views(which, 1200, **still, crop_around="all_objects", around_object_probability=probability)
         for axis, high in enumerate((200, 100)):
             assert_uniform(starts_of(found)[:, axis], 0, high)
             assert {0, high - 1} <= set(starts_of(found)[:, axis])
 
 
 def test_five_windows_in_eight_are_placed_by_the_objects():
-    """The objects lie at the lower right end, so that windows around them begin in its last tenth, others anywhere."""
+    """The word lies at the lower right end: windows around it begin 35 to 22 pixels before that, others anywhere."""
     sample = make_sample(blank(1000, 1000), [985, 985, 1000, 985, 1000, 1000, 985, 1000])
     still = {"size": 20, "scale_range": (1, 1), "aspect_range": (1, 1), "independent_sides": ()}
-    found = views(sample, 4000, **still, crop_around="all_objects", around_object_probability=5 / 8)
+    found = views(sample, 2000, **still, crop_around="all_objects", around_object_probability=5 / 8)
     placed = (starts_of(found) >= 965).all(axis=1).mean()
-    # 5 / 8, and of the rest next to none; the standard deviation is 0.0077.
-    assert abs(placed - 5 / 8) < 0.025
+    # 5 / 8, and of the rest next to none; the standard deviation is 0.011.
+    assert abs(placed - 5 / 8) < 0.035
 
 
 def test_the_whole_rule_for_a_photograph():
     """Window and sides as the recipe draws them: each offset lies in the range that belongs to its own sides."""
     word = [300, 200, 460, 210, 455, 250, 295, 240]
     sample = make_sample(blank(720, 1280), word)
-    found = views(sample, 3000, crop_around="all_objects", around_object_probability=1.0)
+    found = views(sample, 1200, crop_around="all_objects", around_object_probability=1.0)
     box = sample.boxes[0]
     places, sides, starts = [], sides_of(found, 720, 1280), starts_of(found)
     for view, sides_, starts_ in zip(found, sides, starts, strict=True):
@@ -255,7 +255,7 @@ def test_the_whole_rule_for_a_photograph():
             assert low <= starts_[axis] < high
             if high - low > 20:
                 places.append((starts_[axis] - low + 0.5) / (high - low))
-    assert len(places) > 1000
+    assert len(places) > 400
     assert_uniform(np.floor(np.array(places) * 1000).astype(int), 0, 1000)
 
 
