@@ -15,7 +15,7 @@ from PIL import Image
 from maskrcnn.anchor_coverage import STRIDES, Coverage, measure_coverage
 from maskrcnn.config import AnchorConfig, ImageConfig
 from maskrcnn.data.loader import DataSet
-from maskrcnn.structures import Sample
+from maskrcnn.sample import Sample
 from maskrcnn.visualize import contact_sheet, coverage_by_size, draw_sample
 
 EXAMPLES = 9

@@ -29,6 +29,7 @@ from maskrcnn.settings import (
     Interval,
     NotNegative,
     Section,
+    Sides,
     Whole,
     override,
     section_from_dict,
@@ -110,8 +111,15 @@ class DataConfig(Section):
     """Factors by which pictures are scaled, drawn log-uniformly."""
     aspect_range: Interval = (0.8, 1.25)
     """Further factor of the width over the height, log-uniform."""
+    independent_sides: Sides = ()
+    """Of crops, instead of the two above: the picture is scaled to a width and to a height that are drawn each for
+    itself, uniformly from the first number of pixels to one less than the second; none: by the two above."""
+    crop_around: Literal["one_object", "all_objects"] = "one_object"
+    """A crop holds one legible object, or lies, by MMOCR's rule, somewhere around and before all of them."""
     around_object_probability: Fraction = 0.8
-    """Of a crop that holds a legible object; otherwise it lies anywhere."""
+    """Of a crop that is placed so; otherwise it lies anywhere."""
+    cut: Literal["polygons", "boxes"] = "polygons"
+    """What of an object a crop leaves: the box of the rest of it, or the rest of its box, as in MMOCR."""
     minimum_visible_fraction: Fraction = 0.5
     """An object of which a crop shows less becomes don't-care."""
     flip_probability: Fraction = 0.0
@@ -126,6 +134,15 @@ class DataConfig(Section):
             raise ConfigurationError(
                 f"DataConfig.short_sides: found {self.short_sides} with crops of {self.crop}, expected one of the two"
             )
+        if self.independent_sides and not 0 < self.crop <= self.independent_sides[0]:
+            raise ConfigurationError(
+                f"DataConfig.independent_sides: found {self.independent_sides} with crops of {self.crop}, expected "
+                "crops, none larger than the least side"
+            )
+        for name in ("crop_around", "cut"):
+            value, default = getattr(self, name), getattr(DataConfig, name)
+            if value != default and not self.crop:
+                raise ConfigurationError(f"DataConfig.{name}: found {value!r} without crops, expected {default!r}")
 
 
 @dataclass(frozen=True)

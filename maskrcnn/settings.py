@@ -34,6 +34,10 @@ Fraction = Annotated[float, Limit("0 to 1", lambda value: 0 <= value <= 1)]
 Decay = Annotated[float, Limit("0 to less than 1", lambda value: 0 <= value < 1)]
 Interval = Annotated[tuple[Positive, Positive], Limit("the smaller one first", lambda pair: pair[0] <= pair[1])]
 PositiveNumbers = Annotated[tuple[Positive, ...], Limit("one or more", lambda numbers: len(numbers) > 0)]
+Sides = Annotated[
+    tuple[Count, ...],
+    Limit("none, or two, the smaller one first", lambda sides: not sides or (len(sides) == 2 and sides[0] < sides[1])),
+]
 Names = Annotated[tuple[str, ...], Limit("one or more, all different", lambda names: 0 < len(names) == len(set(names)))]
 
 

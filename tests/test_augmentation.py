@@ -4,11 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
+from small_text import small_config, small_model
 
 from maskrcnn.config import ConfigurationError, DataConfig, ImageConfig
 from maskrcnn.data import transforms
 from maskrcnn.data.augmentation import Augmentation
+from maskrcnn.data.images import EncodedPicture
+from maskrcnn.data.loader import collate
+from maskrcnn.data.undecoded import UndecodedSample, black
 from maskrcnn.structures import Sample
 
 NOTHING = DataConfig(crop=0, flip_probability=0.0, rotation_degrees=0.0, colour_probability=0.0)
@@ -26,7 +31,7 @@ def sample(height: int = 80, width: int = 120) -> Sample:
     return Sample("drawn", np.array(image), (WORD, SMUDGE), np.ones(2, np.int64), np.array([False, True]))
 
 
-def changed(data: DataConfig, seed: int = 0, before: Sample | None = None) -> Sample:
+def changed(data: DataConfig, seed: int = 0, before: Sample | UndecodedSample | None = None) -> Sample:
     return Augmentation(data, IMAGE)(sample() if before is None else before, np.random.default_rng(seed))
 
 
@@ -103,6 +108,38 @@ def polygon_pixel(polygon: np.ndarray) -> tuple[int, int]:
     return int(y), int(x)
 
 
+def test_each_rule_of_mmocr_reaches_the_crop_by_itself():
+    """All in one; of a picture of 120 x 80 pixels and crops of 40 x 40."""
+    still = replace(NOTHING, crop=40, scale_range=(1.0, 1.0), aspect_range=(1.0, 1.0), around_object_probability=1.0)
+
+    def views(**rule):
+        augmentation = Augmentation(replace(still, **rule), IMAGE)
+        return [augmentation.view(sample(), np.random.default_rng(seed)) for seed in range(30)]
+
+    def whole_pixels(**rule):
+        return all(np.allclose(view.corner, np.rint(view.corner)) for view in views(**rule))
+
+    sides = np.array([view.scale * (120, 80) for view in views(independent_sides=(80, 160))])
+    assert np.allclose(sides, np.rint(sides)) and sides.min() < 90 and 150 < sides.max() < 160
+    assert all((view.scale == 1).all() for view in views(crop_around="all_objects"))
+    assert whole_pixels(crop_around="all_objects") and not whole_pixels(independent_sides=(80, 160))
+    for cut, outside in (("polygons", False), ("boxes", True)):
+        crops = [changed(replace(still, cut=cut), seed) for seed in range(30)]
+        assert any((crop.boxes < -1e-6).any() or (crop.boxes > 40 + 1e-6).any() for crop in crops) == outside
+
+
+def test_an_undecoded_picture_is_cut_and_changed_like_any_other(tmp_path):
+    Image.fromarray(sample().image).save(tmp_path / "drawn.png")
+    annotated = replace(sample(), image=black(80, 120))
+    undecoded = UndecodedSample(annotated, EncodedPicture(tmp_path / "drawn.png"))
+    whole = replace(EVERYTHING, crop=0, rotation_degrees=20.0, short_sides=(60,), colour_probability=1.0)
+    for data in (EVERYTHING, whole, NOTHING, replace(NOTHING, ignored="paint")):
+        for seed in range(3):
+            found, expected = changed(data, seed, undecoded), changed(data, seed)
+            assert np.abs(found.image.astype(int) - expected.image).max() <= 1
+            assert same(replace(found, image=expected.image), expected)
+
+
 def test_colour_changes_pixels_only():
     jittered = changed(replace(NOTHING, colour_probability=1.0))
     assert not np.array_equal(jittered.image, sample().image)
@@ -157,6 +194,50 @@ def test_the_sample_that_is_handed_in_stays_as_it_was():
     before = sample()
     changed(replace(EVERYTHING, colour_probability=1.0, ignored="paint"), before=before)
     assert same(before, sample())
+
+
+# From boxes that are cut to what is learnt from them
+
+SLANTED = np.array([[12.0, 28], [40, 0], [44, 4], [16, 32]])
+"""Beside the window of 20 x 20 pixels at 0, 0, into which its box reaches: x 12 to 20, y 0 to 20."""
+
+
+def test_an_object_seen_in_its_box_alone_has_a_loose_box_and_an_empty_bitmap():
+    slanted = replace(sample(), polygons=(SLANTED, SLANTED[::-1]), ignore=np.zeros(2, bool))
+    cut = transforms.crop(slanted, 0, 0, 20, 20, minimum_visible=0.0, cut="boxes")
+    targets = collate([cut], IMAGE, ignored="background").targets
+    assert targets.boxes.tolist() == [[[12, 0, 20, 20]] * 2] and targets.valid.all()
+    assert targets.bitmap_boxes.tolist() == [[[12, 0, 20, 20]] * 2]
+    assert targets.bitmaps.shape == (2 * 8 * 20,) and not targets.bitmaps.any()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (),
+        ("model.box_head.sampler=hard", "model.box_head.low_quality=True", "model.box_head.box_loss=l1"),
+        ("model.mask_head.targets=soft", "model.mask_head.aligned=False"),
+    ],
+    ids=["small", "as MMOCR", "as torchvision"],
+)
+def test_every_loss_survives_an_empty_bitmap(settings):
+    """Also where it is all there is to learn from, and where the object's box is a sliver of 0.001 pixels."""
+    config = small_config(*settings)
+    for x in (0, -24, 11.999):
+        shifted = SLANTED * 4 + (x, 0)
+        window = transforms.crop(
+            Sample("slanted", np.full((96, 96, 3), 90, np.uint8), (shifted,), np.ones(1, np.int64), np.zeros(1, bool)),
+            0, 0, 60, 60, minimum_visible=0.0, cut="boxes",
+        )  # fmt: skip
+        batch = collate([window], config.model.image, ignored="background")
+        assert batch.targets.valid.sum() == 1 and not batch.targets.bitmaps.any()
+        model = small_model(config).train()
+        losses = model(batch).losses
+        sum(losses.values()).backward()
+        assert losses.keys() == {"rpn_objectness", "rpn_box", "class", "box", "mask"}
+        assert all(torch.isfinite(loss) for loss in losses.values()) and losses["mask"] > 0
+        for parameter in model.parameters():
+            assert parameter.grad is None or torch.isfinite(parameter.grad).all()
 
 
 # How often

@@ -4,11 +4,14 @@ import json
 
 import pytest
 import torch
+from small_text import write_icdar2015
 
-from maskrcnn.benchmarks import average_precision, batched_ops, comparison
+from maskrcnn.benchmarks import average_precision, batched_ops, comparison, data
 from maskrcnn.benchmarks import ops as benchmark
 from maskrcnn.benchmarks.measure import copy_bandwidth, median_seconds
 from maskrcnn.cli import main
+from maskrcnn.data.icdar import ICDAR2015
+from maskrcnn.recipes import recipe
 
 
 def test_candidates_take_turns_and_the_first_round_does_not_count(monkeypatch):
@@ -26,6 +29,12 @@ def test_candidates_take_turns_and_the_first_round_does_not_count(monkeypatch):
     seconds = median_seconds({"a": candidate("a", 1.0), "b": candidate("b", 3.0)}, "cpu", rounds=3)
     assert calls == ["a", "b"] * 4
     assert seconds == {"a": 1.0, "b": 3.0}
+
+
+def test_time_of_the_processor_is_what_this_process_works(monkeypatch):
+    monkeypatch.setattr("maskrcnn.benchmarks.measure.time.process_time", iter(range(100)).__next__)
+    assert median_seconds({"a": lambda: None}, "cpu", rounds=2, of_the_processor=True) == {"a": 1}
+    assert median_seconds({"a": lambda: None}, "cpu", rounds=2)["a"] < 0.5
 
 
 def test_a_copy_is_counted_in_both_directions(monkeypatch):
@@ -99,6 +108,85 @@ def test_scoring_is_measured_with_the_twelve_numbers_on_both_sides(monkeypatch, 
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line)["name"] == "bbox AP of 2 pictures, 100 detections each, 80 classes"
     assert main(["bench", "average-precision", "--device", "cuda"]) == 2
+
+
+# Training pictures
+
+
+@pytest.mark.parametrize("degrees", [0, 10])
+def test_crops_are_the_same_on_both_sides(tmp_path, degrees):
+    """Of noise, which shows every shift; but no more of it than scaling twice, once turned, takes away."""
+    config = recipe("icdar2015").override(
+        ["data.crop=96", "data.independent_sides=96, 192", f"data.rotation_degrees={degrees}", "training.batch_size=4"]
+    )
+    samples = ICDAR2015(write_icdar2015(tmp_path))
+    stages = {compares.name: compares for compares in data.comparisons(samples, config, "small", crops=6)}
+    names = ["read and decode", "scale and crop", "mirror and colours", "targets", "normalise and collate", "all"]
+    assert list(stages) == [f"small: {name}" for name in names]
+    assert all(compares.times == 6 for compares in stages.values())
+    assert [name for name, compares in stages.items() if compares.peer is None] == list(stages)[2:5]
+    ours, peers = stages["small: all"].ours(), stages["small: all"].peer()
+    assert [batch.size for batch in ours] == [batch.size for batch in peers] == [4, 2]
+    for batch, peer in zip(ours, peers, strict=True):
+        if not degrees:  # a turned picture's border lies between pixels, on either side of some
+            torch.testing.assert_close(batch.targets.boxes, peer.targets.boxes, atol=1e-3, rtol=0)
+            assert (batch.images - peer.images).abs().max() <= 2.01 / 255 / 0.224  # two levels
+        assert (batch.images - peer.images).abs().mean() < 0.2 and batch.images.std() > 0.4
+    for compares in stages.values():
+        compares.ours()
+        if compares.peer:
+            compares.peer()
+
+
+def test_training_pictures_are_measured_on_one_thread(capsys, tmp_path, monkeypatch):
+    threads, measured, collate = torch.get_num_threads(), [], data.collate
+
+    def watched(*samples, **settings):
+        measured.append(torch.get_num_threads())
+        return collate(*samples, **settings)
+
+    monkeypatch.setattr(data, "collate", watched)
+    root = write_icdar2015(tmp_path)
+    settings = ["data.crop=64", "data.independent_sides=64, 128"]
+    arguments = ["bench", "data", "--data", str(root), "--rounds", "1", "--set", *settings]
+    assert main([*arguments, "--json"]) == 0
+    figures = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(figures) == 6 and set(measured) == {1} and torch.get_num_threads() == threads
+    last = figures[-1]
+    assert last["name"] == f"{root}: all" and last["peer"] == "whole pictures"
+    assert last["per_second"] == pytest.approx(1e3 / last["milliseconds"])
+    assert last["ratio"] == pytest.approx(last["per_second"] / last["peer_per_second"])
+    assert figures[2]["peer_milliseconds"] is None and figures[2]["peer_per_second"] is None
+    assert main(arguments) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[0].split(" | ")[1:5] == ["ours", "a second", "whole pictures", "a second"]
+    assert f"| {root}: targets" in rows[5] and rows[5].endswith("| the same |  |  |")
+
+
+def test_without_data_rendered_jpegs_are_measured(capsys, monkeypatch):
+    monkeypatch.setattr(data, "RENDERED", {(120, 160): (2, 2), (1500, 1600): (1, 1)})
+    settings = ["data.crop=64", "data.independent_sides=64, 128"]
+    assert main(["bench", "data", "--rounds", "1", "--json", "--set", *settings]) == 0
+    names = [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()]
+    assert len(names) == 12 and names[0].startswith("160 x 120: ") and names[-1] == "1600 x 1500: all"
+    with data.rendered(1500, 1600, 1) as samples:
+        assert samples[0].image.shape == (1500, 1600, 3) and len(samples[0].polygons) > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["data", "--data", "rendered"], "rendered: found pictures that are drawn, expected files"),
+        (["data", "--recipe", "demo"], "recipe demo: found training on whole pictures, expected crops"),
+        (["data", "--device", "cuda"], "--device cuda: data runs on the processor"),
+        (["ops", "--data", "x"], "--data: ops takes no pictures"),
+        (["average-precision", "--set", "data.crop=3"], "--set: average-precision takes no pictures"),
+    ],
+)
+def test_what_cannot_be_measured(capsys, monkeypatch, arguments, message):
+    monkeypatch.setattr(data, "RENDERED", {(120, 160): (1, 1)})
+    assert main(["bench", *arguments]) == 2
+    assert capsys.readouterr().err == f"maskrcnn bench: {message}\n"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

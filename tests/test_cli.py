@@ -21,11 +21,11 @@ from small_text import SETTINGS, WORDS, annotation, mistake, picture, run, save_
 import maskrcnn.cli
 from maskrcnn.cli import COMMANDS, command_module, main
 from maskrcnn.data.icdar import ICDAR2015
+from maskrcnn.data.undecoded import UndecodedSample
 from maskrcnn.detector import load
 from maskrcnn.evaluate import evaluate_texts
 from maskrcnn.evaluation.result_files import read_results
 from maskrcnn.evaluation.submission_files import write_submission
-from maskrcnn.structures import Sample
 from maskrcnn.training.checkpoint import load_weights
 from maskrcnn.training.loop import NonFiniteLoss
 
@@ -271,13 +271,13 @@ def test_training_starts_from_given_weights(capsys, data, weights, tmp_path):
 
 
 def test_a_split_chooses_the_pictures(capsys, data, weights, tmp_path, monkeypatch):
-    names, read = [], ICDAR2015.__getitem__
+    names, read = [], ICDAR2015.undecoded
 
-    def remember(self: ICDAR2015, index: int) -> Sample:
+    def remember(self: ICDAR2015, index: int) -> UndecodedSample:
         names.append(self.names[index])
         return read(self, index)
 
-    monkeypatch.setattr(ICDAR2015, "__getitem__", remember)
+    monkeypatch.setattr(ICDAR2015, "undecoded", remember)
     for command, split, expected in (
         (train_arguments(data, tmp_path / "run", "training.steps=2"), "img_2..img_3", {"img_2.jpg", "img_3.jpg"}),
         (["evaluate", weights, "--data", data, "--out", tmp_path / "e"], "img_3..img_9", {"img_3.jpg"}),

@@ -133,6 +133,23 @@ def test_dict_and_back_also_through_json():
         (lambda: DataConfig(aspect_range=(1.25, 0.8)), "DataConfig.aspect_range"),
         (lambda: DataConfig(flip_probability=1.5), "DataConfig.flip_probability: found 1.5, expected 0 to 1"),
         (lambda: DataConfig(crop=-1), "DataConfig.crop: found -1"),
+        (
+            lambda: DataConfig(independent_sides=(640,)),
+            r"DataConfig.independent_sides: found \(640,\), expected none, or two, the smaller one first",
+        ),
+        (lambda: DataConfig(independent_sides=(640, 640)), "DataConfig.independent_sides: .* smaller one first"),
+        (lambda: DataConfig(independent_sides=(0, 640)), r"DataConfig.independent_sides\[0\]: found 0, expected 1 or"),
+        (
+            lambda: DataConfig(independent_sides=(640, 2560), crop=641),
+            r"DataConfig.independent_sides: found \(640, 2560\) with crops of 641, expected crops, none larger than",
+        ),
+        (lambda: DataConfig(independent_sides=(640, 2560), crop=0), "DataConfig.independent_sides: .* crops of 0"),
+        (
+            lambda: DataConfig(crop_around="all_objects", crop=0),
+            "DataConfig.crop_around: found 'all_objects' without crops, expected 'one_object'",
+        ),
+        (lambda: DataConfig(cut="boxes", crop=0), "DataConfig.cut: found 'boxes' without crops, expected 'polygons'"),
+        (lambda: DataConfig(cut="masks"), "DataConfig.cut: found 'masks', expected one of"),
         (lambda: ImageConfig(mean=(0.5, 0.5)), "ImageConfig.mean: .* expected 3 values"),
         (lambda: ImageConfig(deviation=(0.2, 0.0, 0.2)), r"ImageConfig.deviation\[1\]: found 0.0"),
         (lambda: ImageConfig(size_divisor=0), "ImageConfig.size_divisor: found 0, expected 1 or more"),
@@ -252,6 +269,14 @@ def test_a_file_from_before_a_setting_was_there_has_its_default():
     values = json.loads(json.dumps(Config().override(["training.steps=7", "model.rpn.samples=8"]).to_dict()))
     del values["training"]["batch_size"], values["model"]["box_head"]
     assert Config.from_dict(values) == Config().override(["training.steps=7", "model.rpn.samples=8"])
+
+
+def test_crops_of_weights_from_before_the_rules_of_mmocr_are_what_they_were():
+    values = json.loads(json.dumps(Config().to_dict()))
+    for name in ("independent_sides", "crop_around", "cut"):
+        del values["data"][name]
+    data = Config.from_dict(values).data
+    assert (data.independent_sides, data.crop_around, data.cut) == ((), "one_object", "polygons")
 
 
 def test_something_that_is_no_dict_is_refused():

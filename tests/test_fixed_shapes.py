@@ -1,7 +1,7 @@
 """Design decision 2: no shape, no operator and no host synchronisation depends on what is in the pictures."""
 
 from collections import Counter
-from dataclasses import fields, replace
+from dataclasses import replace
 from unittest import mock
 
 import pytest
@@ -260,8 +260,7 @@ PICTURES = [TWO_OBJECTS, [], [(2, (5, 5, 30, 30))]]
 def test_empty_ground_truth_slots_change_nothing(config, at, junk):
     model, batch, extra = small_model(config), make_batch(PICTURES, 2), 3
     targets = batch.targets
-    per_slot = [field.name for field in fields(targets) if field.name != "bitmaps"]
-    padded = {name: insert_slots(getattr(targets, name), at, extra, junk) for name in per_slot}
+    padded = {name: insert_slots(values, at, extra, junk) for name, values in targets.per_slot.items()}
     proposals = model.config.rpn.proposals_train
     with priorities((proposals + 2, proposals + at, extra)):
         expected = whole_step(model, batch)

@@ -7,9 +7,9 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
-from maskrcnn.data.images import LARGEST_PICTURE, read_image
+from maskrcnn.data.images import LARGEST_PICTURE, EncodedPicture, read_image
 
 
 def encoded(image: Image.Image, format: str, **options) -> bytes:
@@ -157,6 +157,92 @@ def test_one_pixel_and_very_large():
     np.testing.assert_array_equal(read[5999, 7998:], [[7, 7, 7], [200, 200, 200]])
 
 
+# decoded when needed, and no larger
+
+
+def scene(height: int, width: int) -> np.ndarray:
+    """Blots of all colours and sizes, the stronger the larger, as in photographs."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+    mixed = np.zeros((height, width, 3))
+    for radius in (2, 4, 8, 16, 32):
+        blots = np.asarray(noise.filter(ImageFilter.GaussianBlur(radius)))
+        mixed += (radius + 4) ** 0.5 * (blots - blots.mean()) / blots.std()
+    return (128 + 5 * mixed).clip(0, 255).astype(np.uint8)
+
+
+def test_of_an_encoded_picture_the_size_is_known_and_the_pixels_are_those_of_the_file(tmp_path):
+    path = tmp_path / "x.jpg"
+    path.write_bytes(encoded(Image.fromarray(photograph()), "JPEG"))
+    for picture, name in ((EncodedPicture(path), str(path)), (EncodedPicture(path.read_bytes(), "x"), "x")):
+        assert (picture.height, picture.width, picture.name) == (48, 64, name)
+        for _ in range(2):  # as often as one likes
+            np.testing.assert_array_equal(np.array(picture.decoded().image), read_image(path))
+
+
+@pytest.mark.parametrize(("height", "width"), [(128, 192), (125, 187), (121, 185), (9, 3)])
+@pytest.mark.parametrize("reduction", [2, 4, 8])
+def test_a_reduced_jpeg_has_the_means_of_blocks_for_pixels(height, width, reduction):
+    """Also at the lower and right border, where the last block reaches beyond the picture."""
+    smooth = np.array(Image.fromarray(scene(height, width)).filter(ImageFilter.GaussianBlur(4)))
+    content = encoded(Image.fromarray(smooth), "JPEG", quality=98, subsampling=0)
+    image, found = EncodedPicture(content).decoded(reduction)
+    if min(height, width) < reduction:  # not even one pixel: then larger than asked for
+        assert found < reduction
+        return
+    assert found == reduction and image.size == (-(-width // reduction), -(-height // reduction))
+    below = np.arange(0, height, reduction)
+    means = np.add.reduceat(smooth.astype(float), below, axis=0)
+    means = np.add.reduceat(means, np.arange(0, width, reduction), axis=1)
+    means /= np.diff(below, append=height)[:, None, None]
+    means /= np.diff(np.arange(0, width, reduction), append=width)[None, :, None]
+    assert np.abs(np.array(image) - means).mean() < 1.5
+
+
+@pytest.mark.parametrize(("progressive", "subsampling"), [(False, 2), (True, 0)])
+@pytest.mark.parametrize("scale", [0.5, 0.45, 0.3, 0.25, 0.2, 0.125, 0.1])
+def test_a_part_of_a_reduced_jpeg_is_that_of_the_whole_picture(scale, progressive, subsampling):
+    """517 x 389 pixels, no multiple of 8. Where things lie is the same to a fiftieth of a new pixel.
+
+    What is reduced by exactly as much as it is scaled is sharper: no filter comes after.
+    """
+    content = encoded(
+        Image.fromarray(scene(389, 517)), "JPEG", quality=92, progressive=progressive, subsampling=subsampling
+    )
+    picture, whole = EncodedPicture(content), EncodedPicture(content).decoded()
+    for x1, y1, x2, y2 in ((0, 0, 517, 389), (3.3, 5.1, 400, 300), (100.7, 60.2, 517, 389)):
+        width, height = int((x2 - x1) * scale), int((y2 - y1) * scale)
+        box = (x1, y1, x2, y2)
+        reduction = picture.reduction(box, width, height)
+        assert reduction == 2 ** int(np.log2(1 / scale) + 1e-9)
+        expected = np.array(whole.part(box, width, height)).astype(float)
+        difference = np.array(picture.part(box, width, height)) - expected
+        assert np.abs(difference).mean() < {2: 1.6, 4: 1.9, 8: 5}[reduction] and expected.std() > 50
+        slopes = np.stack(np.gradient(expected, axis=(0, 1)), axis=-1).reshape(-1, 2)
+        shift = np.linalg.lstsq(slopes, difference.ravel(), rcond=None)[0]
+        assert np.abs(shift).max() < 0.02
+
+
+def test_a_picture_is_reduced_only_as_far_as_both_sides_allow():
+    picture = EncodedPicture(encoded(Image.new("RGB", (64, 64)), "JPEG"))
+    for size, reduction in (((32, 32), 2), ((33, 16), 1), ((16, 32), 2), ((8, 8), 8), ((9, 8), 4), ((1, 1), 8)):
+        assert picture.reduction((0, 0, 64, 64), *size) == reduction
+    assert picture.reduction((10.5, 3, 26.5, 40), 8, 8) == 2
+
+
+def test_what_is_no_jpeg_is_decoded_whole():
+    for format in ("PNG", "WEBP", "TIFF", "BMP", "GIF"):
+        image, reduction = EncodedPicture(encoded(Image.fromarray(photograph()), format)).decoded(4)
+        assert image.size == (64, 48) and image.mode == "RGB" and reduction == 1
+
+
+def test_reduced_grey_and_cmyk_become_rgb():
+    for mode in ("L", "CMYK"):
+        flat = Image.new("RGB", (40, 40), (90, 90, 90)).convert(mode)
+        image, reduction = EncodedPicture(encoded(flat, "JPEG", quality=95)).decoded(8)
+        assert image.size == (5, 5) and reduction == 8
+        np.testing.assert_allclose(np.array(image), 90, atol=2)
+
+
 # errors
 
 
@@ -165,9 +251,10 @@ def test_one_pixel_and_very_large():
 def test_a_truncated_file_is_named(format, share):
     noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     data = encoded(Image.fromarray(noise), format)
-    with pytest.raises(ValueError, match=r"^img_7\.jpg: found .*, expected a (complete one|picture)") as caught:
-        read_image(data[: int(len(data) * share)], "img_7.jpg")
-    assert "\n" not in str(caught.value)
+    for read in (read_image, lambda *file: EncodedPicture(*file).decoded(2)):
+        with pytest.raises(ValueError, match=r"^img_7\.jpg: found .*, expected a (complete one|picture)") as caught:
+            read(data[: int(len(data) * share)], "img_7.jpg")
+        assert "\n" not in str(caught.value)
 
 
 def test_a_file_that_is_no_picture_is_quoted(tmp_path):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from random_crops import random_crop
 
 from maskrcnn.data import transforms
 from maskrcnn.person import mirrored_names
@@ -138,8 +139,8 @@ def dotted(rng: np.random.Generator) -> Sample:
         lambda sample, rng: transforms.flip_horizontal(sample),
         lambda sample, rng: transforms.rotate(sample, rng.uniform(-180, 180)),
         lambda sample, rng: transforms.crop(sample, *rng.integers(0, 20, 2), 150, 110),
-        lambda sample, rng: transforms.random_scale_and_crop(sample, rng, size=128, around_object_probability=1.0),
-        lambda sample, rng: transforms.scale_aspect_jitter(sample, rng, 80, 320),
+        lambda sample, rng: random_crop(sample, rng, size=128, around_object_probability=1.0),
+        lambda sample, rng: random_crop(sample, rng, size=160, degrees=rng.uniform(-180, 180)),
     ],
 )
 def test_a_keypoint_stays_on_its_dot(change):

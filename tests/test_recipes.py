@@ -231,7 +231,10 @@ def test_coco_keypoints_is_coco_but_for_the_head_and_the_schedule():
         "text.mask_threshold": 0.5,
         # training
         "data.crop": 640,
+        "data.independent_sides": (640, 2560),
+        "data.crop_around": "all_objects",
         "data.around_object_probability": 5 / 8,
+        "data.cut": "boxes",
         "data.minimum_visible_fraction": 0.0,
         "data.flip_probability": 0.5,
         "data.rotation_degrees": 0.0,

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
+from random_crops import random_crop
 
 from maskrcnn.data import transforms
 from maskrcnn.data.polygons import area, bounds, pixel_box, rasterize
@@ -87,7 +88,7 @@ def test_resize_does_not_touch_its_input():
         lambda: transforms.rotate(sample, 30),
         lambda: transforms.paint_out_ignored(replace(sample, ignore=np.array([True]))),
         lambda: transforms.jitter_colour(sample, np.random.default_rng(0), noise_probability=1, blur_probability=1),
-        lambda: transforms.random_scale_and_crop(sample, np.random.default_rng(0), size=16),
+        lambda: random_crop(sample, np.random.default_rng(0), size=16),
     ):
         changed = change()
         changed.image[:] = 0
@@ -221,12 +222,13 @@ def test_a_window_wholly_outside_is_empty():
         lambda sample, rng: transforms.crop(sample, *rng.integers(-60, 100, 2), *rng.integers(120, 300, 2)),
         lambda sample, rng: transforms.flip_horizontal(sample),
         lambda sample, rng: transforms.rotate(sample, rng.uniform(-180, 180)),
-        lambda sample, rng: transforms.random_scale_and_crop(sample, rng, size=256, scale_range=(0.5, 3.0)),
-        lambda sample, rng: transforms.random_scale_and_crop(sample, rng, size=97, around_object_probability=0.0),
-        lambda sample, rng: transforms.scale_aspect_jitter(sample, rng, 150, 600),
+        lambda sample, rng: random_crop(sample, rng, size=256, scale_range=(0.5, 3.0)),
+        lambda sample, rng: random_crop(sample, rng, size=97, around_object_probability=0.0),
+        lambda sample, rng: random_crop(sample, rng, size=150, independent_sides=(150, 600)),
+        lambda sample, rng: random_crop(sample, rng, size=200, degrees=rng.uniform(-180, 180)),
         lambda sample, rng: transforms.jitter_colour(sample, rng, brightness=0.1, contrast=0.1, blur_radius=0.5),
     ],
-    ids=["resize", "fit", "crop", "flip", "rotate", "random crop", "small crop", "jitter", "colour"],
+    ids=["resize", "fit", "crop", "flip", "rotate", "random crop", "small crop", "sides", "turned crop", "colour"],
 )
 def test_a_painted_polygon_stays_on_its_pixels(transform):
     rng = np.random.default_rng(0)
@@ -264,7 +266,7 @@ def centre_of(image: np.ndarray) -> np.ndarray:
         lambda sample, rng: transforms.rotate(sample, rng.uniform(-180, 180), colour=(0, 0, 0)),
         lambda sample, rng: transforms.resize(sample, int(rng.integers(100, 500)), int(rng.integers(100, 500))),
         lambda sample, rng: transforms.flip_horizontal(sample),
-        lambda sample, rng: transforms.random_scale_and_crop(
+        lambda sample, rng: random_crop(
             sample, rng, size=300, scale_range=(0.7, 1.6), around_object_probability=1.0, colour=(0, 0, 0)
         ),
     ],
@@ -279,146 +281,6 @@ def test_polygons_are_exact_to_a_hundredth_of_a_pixel(transform):
         changed = transform(sample, rng)
         assert len(changed.polygons[0]) == 4 and not changed.ignore[0]
         np.testing.assert_allclose(centre_of(changed.image), changed.polygons[0].mean(axis=0), atol=0.01)
-
-
-# random scale and crop
-
-
-def test_the_window_holds_the_chosen_object_and_is_filled():
-    rng = np.random.default_rng(2)
-    image = textured(300, 400)
-    pink = (255, 0, 255)
-    assert not (image == pink).all(axis=2).any()
-    for _ in range(60):
-        word = random_quadrilateral(rng, 300, 400)
-        sample = make_sample(image, word, [0, 0, 300, 0, 300, 200, 0, 200], ignore=[False, True])
-        changed = transforms.random_scale_and_crop(
-            sample, rng, size=160, scale_range=(0.8, 1), aspect_range=(1, 1), around_object_probability=1.0, colour=pink
-        )
-        assert changed.image.shape == (160, 160, 3)
-        assert not (changed.image == pink).all(axis=2).any()
-        # 110 pixels of width, turned, always fit into 160: nothing is cut off.
-        assert len(changed.polygons[0]) == 4 and not changed.ignore[0]
-        scale = np.sqrt(area(changed.polygons[0]) / area(word))
-        assert 0.799 < scale < 1.001
-        edges = np.diff(changed.polygons[0], axis=0) / np.diff(word, axis=0)
-        np.testing.assert_allclose(edges, scale, rtol=1e-6)
-
-
-def test_an_object_larger_than_the_window_fills_it():
-    rng = np.random.default_rng(3)
-    sample = make_sample(textured(300, 400), [20, 30, 380, 30, 380, 270, 20, 270])
-    for _ in range(30):
-        changed = transforms.random_scale_and_crop(
-            sample, rng, size=64, scale_range=(0.5, 1.0), around_object_probability=1.0, minimum_visible=0.9
-        )
-        np.testing.assert_allclose(changed.boxes, [[0, 0, 64, 64]])
-        assert changed.ignore[0]  # most of it is outside
-
-
-def test_scale_and_aspect_cover_their_ranges_evenly_in_the_logarithm():
-    rng = np.random.default_rng(4)
-    sample = make_sample(blank(200, 200), [95, 95, 105, 95, 105, 105, 95, 105])
-    widths, heights = [], []
-    for _ in range(400):
-        changed = transforms.random_scale_and_crop(
-            sample, rng, size=64, scale_range=(0.5, 2.0), aspect_range=(0.5, 2.0), around_object_probability=1.0
-        )
-        x1, y1, x2, y2 = changed.boxes[0]
-        widths.append(x2 - x1)
-        heights.append(y2 - y1)
-    scales = np.log2(np.sqrt(np.array(widths) * heights) / 10)
-    aspects = np.log2(np.array(widths) / heights)
-    for values in (scales, aspects):
-        assert -1.001 < values.min() < -0.95 and 0.95 < values.max() < 1.001
-        # Uniform on [-1, 1]: mean 0, standard deviation 0.577; five standard errors.
-        assert abs(values.mean()) < 0.15 and abs(values.std() - 0.577) < 0.08
-
-
-def test_aspect_is_width_over_height():
-    sample = make_sample(blank(200, 200), [95, 95, 105, 95, 105, 105, 95, 105])
-    changed = transforms.random_scale_and_crop(
-        sample,
-        np.random.default_rng(0),
-        size=64,
-        scale_range=(1, 1),
-        aspect_range=(4, 4),
-        around_object_probability=1.0,
-    )
-    x1, y1, x2, y2 = changed.boxes[0]
-    np.testing.assert_allclose([x2 - x1, y2 - y1], [20, 5])
-
-
-def test_without_the_object_the_window_may_be_anywhere():
-    rng = np.random.default_rng(5)
-    image = blank(100, 1000, 0)
-    image[:, :, 0] = np.arange(1000) // 4
-    sample = make_sample(image, [0, 0, 20, 0, 20, 20, 0, 20])
-    starts, seen = [], 0
-    for _ in range(200):
-        changed = transforms.random_scale_and_crop(
-            sample, rng, size=50, scale_range=(1, 1), aspect_range=(1, 1), around_object_probability=0.0
-        )
-        starts.append(int(changed.image[0, 0, 0]) * 4)
-        seen += len(changed.polygons)
-    assert min(starts) < 60 and max(starts) > 890 and abs(np.mean(starts) - 475) < 100
-    assert seen < 40
-
-
-def test_a_smaller_picture_lies_somewhere_in_the_padding():
-    rng = np.random.default_rng(6)
-    starts = set()
-    for _ in range(40):
-        sample = make_sample(blank(20, 30), [0, 0, 30, 0, 30, 20, 0, 20])
-        changed = transforms.random_scale_and_crop(
-            sample, rng, size=64, scale_range=(0.9, 1.1), aspect_range=(0.9, 1.1), colour=(1, 2, 3)
-        )
-        # The polygon is the whole picture: it must be exactly what is not padding.
-        x1, y1, x2, y2 = changed.boxes[0]
-        inside = np.zeros((64, 64), dtype=bool)
-        inside[round(y1) : round(y2), round(x1) : round(x2)] = True
-        np.testing.assert_allclose(changed.boxes[0], np.rint(changed.boxes[0]), atol=1e-9)
-        assert (changed.image[inside] == BACKGROUND).all() and (changed.image[~inside] == (1, 2, 3)).all()
-        starts.add((round(x1), round(y1)))
-    assert len(starts) > 20
-
-
-def test_cutting_first_gives_the_same_pixels_as_scaling_the_whole():
-    rng = np.random.default_rng(7)
-    image = textured(120, 160)
-    for scale in (0.31, 0.5, 0.75, 1.0, 1.7) * 4:
-        word = np.array([[0, 0], [6, 0], [6, 6], [0, 6]]) + np.rint(rng.uniform((0, 0), (154, 114)))
-        changed = transforms.random_scale_and_crop(
-            make_sample(image, word),
-            rng,
-            size=24,
-            scale_range=(scale, scale),
-            aspect_range=(1, 1),
-            around_object_probability=1.0,
-        )
-        x, y = word[0] - changed.polygons[0][0] / scale  # where the window was cut
-        side = 24 / scale
-        box = (max(x, 0), max(y, 0), min(x + side, 160), min(y + side, 120))
-        expected = Image.fromarray(image).resize((24, 24), Image.Resampling.BILINEAR, box=box)
-        assert np.abs(changed.image.astype(int) - np.array(expected)).max() <= 1
-
-
-def test_random_crops_repeat_with_their_generator():
-    sample = make_sample(textured(90, 120), [20, 30, 80, 30, 80, 60, 20, 60])
-    first, second, other = (
-        transforms.random_scale_and_crop(sample, np.random.default_rng(seed), size=64) for seed in (1, 1, 2)
-    )
-    np.testing.assert_array_equal(first.image, second.image)
-    assert not np.array_equal(first.image, other.image)
-
-
-def test_scale_aspect_jitter_draws_both_sides_independently():
-    rng = np.random.default_rng(8)
-    sample = make_sample(blank(10, 10), [0, 0, 10, 0, 10, 10, 0, 10])
-    sizes = np.array([transforms.scale_aspect_jitter(sample, rng, 10, 14).image.shape[:2] for _ in range(300)])
-    for side in range(2):
-        assert set(sizes[:, side]) == {10, 11, 12, 13}
-    assert abs(np.corrcoef(sizes.T)[0, 1]) < 0.25
 
 
 # colour
@@ -543,9 +405,10 @@ def test_tiny_pictures_and_pictures_without_words(size, word):
         (transforms.crop(sample, -1, -1, 3, 4), (4, 3)),
         (transforms.flip_horizontal(sample), size),
         (transforms.rotate(sample, 33), None),
-        (transforms.random_scale_and_crop(sample, rng, size=32, scale_range=(0.01, 100)), (32, 32)),
-        (transforms.random_scale_and_crop(sample, rng, size=1), (1, 1)),
-        (transforms.scale_aspect_jitter(sample, rng, 5, 9), None),
+        (random_crop(sample, rng, size=32, scale_range=(0.01, 100)), (32, 32)),
+        (random_crop(sample, rng, size=1), (1, 1)),
+        (random_crop(sample, rng, size=5, independent_sides=(5, 9), crop_around="all_objects"), (5, 5)),
+        (random_crop(sample, rng, size=20, degrees=33), (20, 20)),
         (transforms.jitter_colour(sample, rng, blur_probability=1, noise_probability=1), size),
         (transforms.paint_out_ignored(replace(sample, ignore=~sample.ignore)), size),
     ):

@@ -365,11 +365,7 @@ def test_no_operator_depends_on_the_pictures_or_their_number(name):
 def test_empty_slots_change_nothing(name):
     """Neither those of ground truths nor, on a CPU, whether the heads skip those of RoIs."""
     model, batch, extra = small_model(VARIANTS[name]), make_batch(PICTURES, 2), 3
-    padded = {}
-    for field in fields(batch.targets):
-        value = getattr(batch.targets, field.name)
-        if field.name != "bitmaps" and value is not None:
-            padded[field.name] = insert_slots(value, 2, extra, junk=False)
+    padded = {name: insert_slots(value, 2, extra, junk=False) for name, value in batch.targets.per_slot.items()}
     proposals = model.config.rpn.proposals_train
     with priorities((proposals + 2, proposals + 2, extra)):
         expected = whole_step(model, batch)

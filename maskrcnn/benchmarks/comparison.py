@@ -12,17 +12,19 @@ from maskrcnn.benchmarks.measure import median_seconds
 
 @dataclass(frozen=True)
 class Comparison:
-    """One op on one input: ours, and what it is measured against."""
+    """One op on one input, or one piece of work: ours, and what it is measured against."""
 
     name: str
     peer_name: str
     ours: Callable[[], object]
     peer: Callable[[], object] | None
-    """None if the peer is not installed."""
-    bytes_moved: float
+    """None if there is none, or it is not installed."""
+    bytes_moved: float = 0.0
     """The floor: what has to be read and written once."""
-    operations: float
+    operations: float = 0.0
     """The floor: multiplications, additions and comparisons that the result is made of."""
+    times: int = 1
+    """How often a call does what it is called; figures are for once."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,16 @@ class Figure:
     operations: float
 
 
-def measure(compared: Iterable[Comparison], device: str, rounds: int) -> Iterator[Figure]:
-    """Each comparison as soon as it is measured."""
+def measure(
+    compared: Iterable[Comparison], device: str, rounds: int, *, of_the_processor: bool = False
+) -> Iterator[Figure]:
+    """Each comparison as soon as it is measured. of_the_processor: see `median_seconds`."""
     for comparison in compared:
         candidates = {"ours": comparison.ours}
         if comparison.peer is not None:
             candidates["peer"] = comparison.peer
-        seconds = median_seconds(candidates, device, rounds)
+        seconds = median_seconds(candidates, device, rounds, of_the_processor=of_the_processor)
+        seconds = {name: value / comparison.times for name, value in seconds.items()}
         peer = seconds.get("peer")
         yield Figure(
             comparison.name,

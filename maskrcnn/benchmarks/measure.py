@@ -9,21 +9,25 @@ from statistics import median
 import torch
 
 
-def median_seconds(candidates: Mapping[str, Callable[[], object]], device: str, rounds: int) -> dict[str, float]:
+def median_seconds(
+    candidates: Mapping[str, Callable[[], object]], device: str, rounds: int, *, of_the_processor: bool = False
+) -> dict[str, float]:
     """The median time of each candidate, in seconds.
 
     They take turns, round by round, so that whatever slows the machine for a while slows all of them; the first round
     warms caches up and does not count. On a GPU a candidate has finished when its kernels have.
+    of_the_processor: only the time for which a processor core has worked for this process counts.
     """
+    clock = time.process_time if of_the_processor else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for repetition in range(1 + rounds):
         for name, run in candidates.items():
             _wait(device)
-            start = time.perf_counter()
+            start = clock()
             run()
             _wait(device)
             if repetition > 0:
-                times[name].append(time.perf_counter() - start)
+                times[name].append(clock() - start)
     return {name: median(values) for name, values in times.items()}
 
 

@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from maskrcnn.data.images import EncodedPicture
 from maskrcnn.data.polygons import area, is_simple
+from maskrcnn.data.undecoded import UndecodedSample, black
 from maskrcnn.sample import Sample
 
 DONT_CARE = "###"
@@ -64,16 +66,17 @@ class Annotations(NamedTuple):
     """(G,) bool."""
     problems: tuple[Problem, ...]
 
-    def sample(self, name: str, image: np.ndarray) -> Sample:
-        """The words with their picture (H, W, 3) uint8; all are of the one class, text."""
-        return Sample(
-            name=name,
-            image=image,
+    def undecoded(self, picture: EncodedPicture) -> UndecodedSample:
+        """The words with their picture; all are of the one class, text."""
+        words = Sample(
+            name=picture.name,
+            image=black(picture.height, picture.width),
             polygons=self.polygons,
             labels=np.ones(len(self.polygons), dtype=np.int64),
             ignore=self.ignore,
             transcriptions=self.transcriptions,
         )
+        return UndecodedSample(words, picture)
 
 
 ParseFile = Callable[[bytes, str], list[Word]]

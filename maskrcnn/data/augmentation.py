@@ -6,7 +6,9 @@ import numpy as np
 
 from maskrcnn.config import DataConfig, ImageConfig
 from maskrcnn.data import transforms
-from maskrcnn.structures import Sample
+from maskrcnn.data.crops import View, random_view, seen
+from maskrcnn.data.undecoded import UndecodedSample
+from maskrcnn.sample import Sample
 
 
 class Augmentation:
@@ -17,24 +19,45 @@ class Augmentation:
         """image: what limits the long side, and rounds, where whole pictures are scaled."""
         self.data, self.image = data, image
 
-    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+    def __call__(self, sample: Sample | UndecodedSample, rng: np.random.Generator) -> Sample:
+        """Raises ValueError for a damaged picture."""
+        return self.recoloured(self.cut(sample, rng), rng)
+
+    def cut(self, sample: Sample | UndecodedSample, rng: np.random.Generator) -> Sample:
+        """A random crop of the sample, or the whole picture at a random size."""
         data = self.data
-        if data.rotation_degrees > 0:
-            sample = transforms.rotate(sample, rng.uniform(-data.rotation_degrees, data.rotation_degrees))
         if data.crop > 0:
-            sample = transforms.random_scale_and_crop(
-                sample,
-                rng,
-                size=data.crop,
-                scale_range=data.scale_range,
-                aspect_range=data.aspect_range,
-                around_object_probability=data.around_object_probability,
-                minimum_visible=data.minimum_visible_fraction,
-            )
-        elif data.short_sides:
+            view = self.view(sample.annotated if isinstance(sample, UndecodedSample) else sample, rng)
+            return seen(sample, view, minimum_visible=data.minimum_visible_fraction, cut=data.cut)
+        whole = sample.decoded() if isinstance(sample, UndecodedSample) else sample
+        if data.rotation_degrees > 0:
+            whole = transforms.rotate(whole, self._degrees(rng))
+        if data.short_sides:
             short_side = int(rng.choice(data.short_sides))
-            sample = transforms.resize_to_fit(sample, short_side, self.image.long_side, self.image.rounding)
-        # What follows costs less on a crop than on a whole photograph.
+            whole = transforms.resize_to_fit(whole, short_side, self.image.long_side, self.image.rounding)
+        return whole
+
+    def view(self, sample: Sample, rng: np.random.Generator) -> View:
+        """What a crop of a sample shows; nobody looks at the sample's pixels."""
+        data = self.data
+        return random_view(
+            sample,
+            rng,
+            size=data.crop,
+            degrees=self._degrees(rng) if data.rotation_degrees > 0 else 0.0,
+            scale_range=data.scale_range,
+            aspect_range=data.aspect_range,
+            independent_sides=data.independent_sides,
+            crop_around=data.crop_around,
+            around_object_probability=data.around_object_probability,
+        )
+
+    def _degrees(self, rng: np.random.Generator) -> float:
+        return rng.uniform(-self.data.rotation_degrees, self.data.rotation_degrees)
+
+    def recoloured(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """The sample mirrored and in other colours, at random; on a crop that costs less than on a photograph."""
+        data = self.data
         if data.ignored == "paint":
             sample = transforms.paint_out_ignored(sample)
         if rng.random() < data.flip_probability:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from maskrcnn.data.polygons import convex_quadrilateral, pixel_box, rasterize_parts
-from maskrcnn.structures import Sample, Targets
+from maskrcnn.sample import Sample
+from maskrcnn.structures import Targets
 
 Ignored = Literal["ignore", "background", "paint"]
 

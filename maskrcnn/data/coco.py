@@ -9,16 +9,16 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from maskrcnn.data.bitmap_outlines import bitmap_outlines
 from maskrcnn.data.coco_annotations import CocoAnnotations, CocoObject, read_annotations
 from maskrcnn.data.coco_files import find_annotations, find_pictures
-from maskrcnn.data.images import read_image
+from maskrcnn.data.images import EncodedPicture
+from maskrcnn.data.undecoded import UndecodedSample, black
 from maskrcnn.ops import run_length
 from maskrcnn.ops.run_length import RunLengths
 from maskrcnn.sample import Sample
@@ -109,18 +109,21 @@ class COCO:
 
         Raises ValueError for a picture that cannot be read, or is not of the size that the annotations are for.
         """
-        pixels = read_image(self._folder / self.names[index], self.names[index])
-        self._check_size(index, *pixels.shape[:2])
-        return replace(self.annotated(index), image=pixels)
+        return self.undecoded(index).decoded()
+
+    def undecoded(self, index: int) -> UndecodedSample:
+        """The sample, of whose picture only the header is read. Raises ValueError as for the sample itself, but for
+        pixels that are damaged."""
+        return UndecodedSample(self.annotated(index), self._picture(index))
 
     def annotated(self, index: int) -> Sample:
-        """The sample without its picture: all black, and made of a single byte."""
+        """The sample without its picture, which is `black`."""
         image = self._images[index]
         objects = self._objects[image.id]
         outlines = [_outlines(found) for found in objects]
         return Sample(
             name=image.file_name,
-            image=np.broadcast_to(np.uint8(0), (image.height, image.width, 3)),
+            image=black(image.height, image.width),
             polygons=tuple(polygon for parts in outlines for polygon in parts),
             labels=np.array([self._label_of[found.category_id] for found in objects], dtype=np.int64),
             ignore=np.array([found.crowd for found in objects], dtype=bool),
@@ -134,21 +137,17 @@ class COCO:
 
         Only the beginning of the file is looked at, in which its size stands.
         """
-        path, name = self._folder / self.names[index], self.names[index]
-        try:
-            with Image.open(path) as picture:
-                width, height = picture.size
-        except Exception:  # whatever is wrong with it, the reader has the words for it
-            height, width = read_image(path, name).shape[:2]
-        self._check_size(index, height, width)
+        self._picture(index)
 
-    def _check_size(self, index: int, height: int, width: int) -> None:
-        image = self._images[index]
-        if (height, width) != (image.height, image.width):
+    def _picture(self, index: int) -> EncodedPicture:
+        image, name = self._images[index], self.names[index]
+        picture = EncodedPicture(self._folder / name, name)
+        if (picture.height, picture.width) != (image.height, image.width):
             raise ValueError(
-                f"{image.file_name}: found {width} x {height} pixels, expected {image.width} x {image.height}, "
+                f"{name}: found {picture.width} x {picture.height} pixels, expected {image.width} x {image.height}, "
                 f"for which image {image.id} of {self.file.path.name} is annotated"
             )
+        return picture
 
     def _keypoints(self, objects: Sequence[CocoObject]) -> np.ndarray:
         """(G, J, 3), zeros where nothing is labelled."""

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from maskrcnn.data.polygons import pixel_box, rasterize_parts
-from maskrcnn.structures import Sample
+from maskrcnn.sample import Sample
 
 _YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 """From RGB to how bright a colour looks (first row) and two differences that are 0 for every grey (NTSC)."""
@@ -68,8 +68,11 @@ def jitter_colour(
         blurred = Image.fromarray(image).filter(ImageFilter.GaussianBlur(rng.uniform(0, blur_radius)))
         image = np.array(blurred)
     if rng.random() < noise_probability:
-        noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(0, noise_deviation))
-        image = np.clip(image + np.rint(noise), 0, 255).astype(np.uint8)
+        noisy = rng.standard_normal(image.shape, dtype=np.float32)
+        # In place: each further array of this size takes longer to come by than to fill.
+        noisy *= np.float32(rng.uniform(0, noise_deviation))
+        noisy += image
+        image = np.clip(np.rint(noisy, out=noisy), 0, 255, out=noisy).astype(np.uint8)
     return replace(sample, image=image)
 
 

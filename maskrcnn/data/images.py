@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -16,6 +16,11 @@ from the header, before anything is decoded."""
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What is read. Pillow knows more, but some of those formats start other programs or are seldom tested."""
+
+REDUCTIONS = (8, 4, 2, 1)
+"""By what the sides of a JPEG can be divided while it is decoded."""
+
+Box = tuple[float, float, float, float]
 
 _TIFF_AS_STORED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -39,15 +44,76 @@ def read_image(source: str | PathLike | bytes | BinaryIO, name: str | None = Non
     Raises ValueError, in one line with the name, if there is no such file, if it is not one of FORMATS, damaged or
     truncated, or larger than LARGEST_PICTURE.
     """
+    with _opened(source, name) as image:
+        return np.array(_decoded(image, _name(source, name)))
+
+
+class DecodedPicture(NamedTuple):
+    """The pixels of a picture, of full or of reduced size."""
+
+    image: Image.Image
+    """RGB."""
+    reduction: int = 1
+    """Pixel i of `image` stands for pixels i * reduction to (i + 1) * reduction - 1 of the picture, along each axis."""
+
+    def part(self, box: Box, width: int, height: int) -> Image.Image:
+        """What lies in a box of the picture, x1, y1, x2, y2 in its own pixels, at width x height pixels.
+
+        Bilinear with antialiasing: when shrinking, each new pixel averages all the old ones it covers.
+        """
+        box = tuple(corner / self.reduction for corner in box)
+        return self.image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+
+
+class EncodedPicture:
+    """A picture that is still a file: its size is known at once, its pixels are decoded when they are needed.
+
+    A JPEG shows a half, a quarter or an eighth of its size for less work than all of it: its blocks of 8 x 8 pixels are
+    sums of waves, and without the shorter ones they are the same blocks in fewer pixels.
+    """
+
+    def __init__(self, source: str | PathLike | bytes, name: str | None = None) -> None:
+        """Raises ValueError for what is no picture, or too large a one, as `read_image` does."""
+        self._source, self.name = source, _name(source, name)
+        with _opened(source, name) as image:
+            self.width, self.height = image.size
+
+    def decoded(self, reduction: int = 1) -> DecodedPicture:
+        """The pixels, of the size divided by `reduction` (one of REDUCTIONS) and rounded up, or of a larger one.
+
+        Raises ValueError for a damaged picture, as `read_image` does.
+        """
+        with _opened(self._source, self.name) as image:
+            wanted = tuple(max(side // reduction, 1) for side in image.size)
+            drafted = image.draft(None, wanted) if reduction > 1 else None  # None, too, for what is no JPEG
+            reduced = round(self.width / drafted[1][2]) if drafted else 1
+            return DecodedPicture(_decoded(image, self.name), reduced)
+
+    def reduction(self, box: Box, width: int, height: int) -> int:
+        """The greatest of REDUCTIONS at which `box` still has width x height pixels or more."""
+        x1, y1, x2, y2 = box
+        return next((each for each in REDUCTIONS if each <= min((x2 - x1) / width, (y2 - y1) / height)), 1)
+
+    def part(self, box: Box, width: int, height: int) -> Image.Image:
+        """As of `DecodedPicture`, decoded no larger than that needs."""
+        return self.decoded(self.reduction(box, width, height)).part(box, width, height)
+
+
+def _name(source: str | PathLike | bytes | BinaryIO, name: str | None) -> str:
+    """What errors call a picture."""
+    if name or isinstance(source, bytes | bytearray | memoryview):
+        return name or "picture"
+    return str(source) if isinstance(source, str | PathLike) else str(getattr(source, "name", "picture"))
+
+
+def _opened(source: str | PathLike | bytes | BinaryIO, name: str | None) -> Image.Image:
+    """The picture with its header read and nothing decoded; errors as of `read_image`."""
+    name, file = _name(source, name), source
     if isinstance(source, bytes | bytearray | memoryview):
-        name, file = name or "picture", io.BytesIO(source)
-    elif isinstance(source, str | PathLike):
-        name, file = name or str(source), source
-        if not Path(source).is_file():
-            found = "a folder" if Path(source).is_dir() else "no such file"
-            raise ValueError(f"{name}: found {found}, expected a picture")
-    else:
-        name, file = name or str(getattr(source, "name", "picture")), source
+        file = io.BytesIO(source)
+    elif isinstance(source, str | PathLike) and not Path(source).is_file():
+        found = "a folder" if Path(source).is_dir() else "no such file"
+        raise ValueError(f"{name}: found {found}, expected a picture")
     try:
         image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
@@ -56,14 +122,18 @@ def read_image(source: str | PathLike | bytes | BinaryIO, name: str | None = Non
         raise ValueError(f"{name}: found {error} Expected at most {LARGEST_PICTURE:,} pixels") from error
     except Exception as error:
         raise _damaged(name, error) from error
-    with image:
-        width, height = image.size
-        if width * height > LARGEST_PICTURE:
-            raise ValueError(f"{name}: found {width} x {height} pixels, expected at most {LARGEST_PICTURE:,} in all")
-        try:
-            return to_rgb(image)
-        except Exception as error:
-            raise _damaged(name, error) from error
+    width, height = image.size
+    if width * height > LARGEST_PICTURE:
+        image.close()
+        raise ValueError(f"{name}: found {width} x {height} pixels, expected at most {LARGEST_PICTURE:,} in all")
+    return image
+
+
+def _decoded(image: Image.Image, name: str) -> Image.Image:
+    try:
+        return _rgb(image)
+    except Exception as error:
+        raise _damaged(name, error) from error
 
 
 def _damaged(name: str, error: Exception) -> ValueError:
@@ -74,6 +144,11 @@ def _damaged(name: str, error: Exception) -> ValueError:
 
 def to_rgb(image: Image.Image) -> np.ndarray:
     """(H, W, 3) uint8 RGB pixels of a Pillow image of any mode, by the rules of `read_image`."""
+    return np.array(_rgb(image))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """The image itself if it is RGB already: of a photograph, a copy takes as long as a good part of decoding it."""
     orientation = image.getexif().get(ExifTags.Base.Orientation) if image.format == "TIFF" else None
     image.load()
     if orientation in _TIFF_AS_STORED:
@@ -81,11 +156,11 @@ def to_rgb(image: Image.Image) -> np.ndarray:
         image = image.transpose(_TIFF_AS_STORED[orientation])
     if image.mode.startswith("I") or image.mode == "F":
         grey = _to_bytes(np.asarray(image), image.mode)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        return Image.fromarray(grey).convert("RGB")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return np.array(image.convert("RGB"))
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _to_bytes(values: np.ndarray, mode: str) -> np.ndarray:

@@ -21,9 +21,10 @@ import numpy as np
 
 from maskrcnn.data.annotation_files import Annotations, Problem, Word, shortened, usable_words
 from maskrcnn.data.archives import LARGEST_TEXTS, Files, find_files
-from maskrcnn.data.images import read_image
+from maskrcnn.data.images import EncodedPicture
 from maskrcnn.data.json_records import parse_json
 from maskrcnn.data.numbered_pictures import check_folder, listed, select, warn_of_skipped
+from maskrcnn.data.undecoded import UndecodedSample
 from maskrcnn.sample import Sample
 
 ANNOTATION_FILES = {
@@ -89,9 +90,13 @@ class MMOCR:
 
     def __getitem__(self, index: int) -> Sample:
         """The sample, with its picture freshly read. Raises ValueError for a picture that cannot be read."""
+        return self.undecoded(index).decoded()
+
+    def undecoded(self, index: int) -> UndecodedSample:
+        """The sample, of whose picture only the header is read. Raises ValueError if that cannot be done."""
         name = self.names[index]
         content = self._files[index].read(PurePosixPath(name).name)
-        return self.annotations(index).sample(name, read_image(content, name))
+        return self.annotations(index).undecoded(EncodedPicture(content, name))
 
     def annotations(self, index: int) -> Annotations:
         """The words of one picture, without reading the picture. `text` is there for some sets, else empty."""

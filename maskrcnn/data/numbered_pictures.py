@@ -15,7 +15,8 @@ from typing import ClassVar, NamedTuple
 
 from maskrcnn.data.annotation_files import Annotations, ParseFile, Problem, shortened, usable_words
 from maskrcnn.data.archives import Files, find_files
-from maskrcnn.data.images import read_image
+from maskrcnn.data.images import EncodedPicture
+from maskrcnn.data.undecoded import UndecodedSample
 from maskrcnn.sample import Sample
 
 _NUMBER = re.compile(r"img_?([0-9]+)", re.IGNORECASE)
@@ -125,8 +126,12 @@ class NumberedPictures:
 
     def __getitem__(self, index: int) -> Sample:
         """The sample, with its picture freshly read. Raises ValueError for a picture that cannot be read."""
+        return self.undecoded(index).decoded()
+
+    def undecoded(self, index: int) -> UndecodedSample:
+        """The sample, of whose picture only the header is read. Raises ValueError if that cannot be done."""
         name = self.names[index]
-        return self.annotations(index).sample(name, read_image(self._files[index].read(name), name))
+        return self.annotations(index).undecoded(EncodedPicture(self._files[index].read(name), name))
 
     def annotations(self, index: int) -> Annotations:
         """The words of one picture, without reading the picture."""

@@ -15,7 +15,7 @@ from maskrcnn.data.rendered_clutter import draw_clutter
 from maskrcnn.data.rendered_ink import draw_block
 from maskrcnn.data.rendered_layout import PicturePlan, plan_picture
 from maskrcnn.data.rendered_settings import DEMO, SCENE, RenderSettings
-from maskrcnn.structures import Sample
+from maskrcnn.sample import Sample
 
 __all__ = ["DEMO", "SCENE", "RenderSettings", "RenderedText"]
 

@@ -15,6 +15,7 @@ from maskrcnn.data.loader import DataSet, Samples, Share, TrainingBatches, train
 from maskrcnn.data.mmocr import MMOCR
 from maskrcnn.data.rendered_text import SCENE, RenderedText
 from maskrcnn.data.total_text import TotalText
+from maskrcnn.data.undecoded import Undecoded
 from maskrcnn.structures import Batch
 
 FORMATS = {
@@ -61,12 +62,13 @@ def training_stream(
 ) -> Callable[[int], Iterator[Batch]]:
     """The batches that a recipe trains on: called with the number of steps done, gives those from there on.
 
-    Each sample is cut and changed as `config.data` says. This is what `maskrcnn.training.loop.train` asks for. Of
-    several `ranks` each gets its share. Raises ValueError if a batch cannot be shared equally.
+    Each sample is cut and changed as `config.data` says; of a picture in a file, no more is decoded than a crop shows.
+    This is what `maskrcnn.training.loop.train` asks for. Of several `ranks` each gets its share. Raises ValueError if a
+    batch cannot be shared equally.
     """
     training = config.training
     batches = TrainingBatches(
-        samples,
+        Undecoded(samples) if hasattr(samples, "undecoded") else samples,
         Augmentation(config.data, config.model.image),
         config.model.image,
         batch_size=training.batch_size,

@@ -2,7 +2,8 @@
 
 Each transform is a plain function from one `Sample` to another. Coordinates are continuous (pixel i covers [i, i + 1)),
 so a resize by s multiplies them by s, a mirror image is x' = W - x, and nothing anywhere adds half a pixel.
-What changes colours only is written in `colours.py`, and can be had from here as well.
+What changes colours only is written in `colours.py`, and can be had from here as well; the crops that training sees
+are in `crops.py`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -19,7 +21,9 @@ from maskrcnn.data.colours import jitter_colour as jitter_colour
 from maskrcnn.data.colours import paint_out_ignored as paint_out_ignored
 from maskrcnn.data.polygons import area, clip
 from maskrcnn.person import mirrored_names
-from maskrcnn.structures import Sample
+from maskrcnn.sample import Sample
+
+Cut = Literal["polygons", "boxes"]
 
 PADDING = (124, 116, 104)
 """What lies outside a picture: ImageNet's mean colour, so that it is zero once normalised."""
@@ -80,13 +84,18 @@ def crop(
     height: int,
     *,
     minimum_visible: float = 0.5,
+    cut: Cut = "polygons",
     colour: Sequence[int] = PADDING,
 ) -> Sample:
     """The window of width x height pixels whose top left corner is at x, y; where it leaves the picture, `colour`.
 
-    Polygons are cut at the window, and at the picture's border where that lies inside. An object of whose area less
-    than the fraction `minimum_visible` is left becomes don't-care, and one of which nothing is left is dropped.
-    Keypoints outside are no longer labelled.
+    Polygons are cut at the picture's border, if that lies inside the window, and at the window's. An object of whose
+    area less than the fraction `minimum_visible` is left becomes don't-care, and one of which nothing is left is
+    dropped. Keypoints outside are no longer labelled.
+
+    cut: with "boxes", the window cuts boxes only. An object is kept if its box reaches into the window, and its
+    polygons stay whole, so that what lies in the window of their box becomes its box: that of a slanted word may be
+    loose, or hold nothing of the word at all (MMOCR's `RandomCropInstances`).
     """
     picture_height, picture_width = sample.image.shape[:2]
     left, right = np.clip([x, x + width], 0, picture_width)
@@ -94,9 +103,10 @@ def crop(
     image = np.empty((height, width, 3), dtype=np.uint8)
     if (right - left, bottom - top) != (width, height):
         image[:] = colour
+        sample = keep_visible(sample, (0, 0, picture_width, picture_height), minimum_visible)
     image[top - y : bottom - y, left - x : right - x] = sample.image[top:bottom, left:right]
-    cut = moved(sample, image, lambda points: points - (x, y))
-    return _keep_visible(cut, (left - x, top - y, right - x, bottom - y), minimum_visible)
+    shifted = moved(sample, image, lambda points: points - (x, y))
+    return keep_visible(shifted, (0, 0, width, height), minimum_visible, cut)
 
 
 def flip_horizontal(sample: Sample) -> Sample:
@@ -119,16 +129,14 @@ def flip_horizontal(sample: Sample) -> Sample:
 def rotate(sample: Sample, degrees: float, *, colour: Sequence[int] = PADDING) -> Sample:
     """The sample turned counter-clockwise on the screen about its centre, on a canvas that grows to hold all of it.
 
-    The centre of the picture becomes the centre of the canvas; the corners left over are `colour`. Order and winding
-    of the polygons' corners stay. Bilinear, without change of scale.
+    The centre of the picture becomes the centre of the canvas; the corners left over are `colour`. Polygons are cut at
+    the picture's border, which now lies inside; order and winding of their corners stay. Bilinear, without change of
+    scale.
     """
     height, width = sample.image.shape[:2]
-    # Rounded so that quarter turns are exact and need no extra column.
-    cosine, sine = (round(value, 15) for value in (math.cos(math.radians(degrees)), math.sin(math.radians(degrees))))
-    new_width = math.ceil(round(width * abs(cosine) + height * abs(sine), 6))
-    new_height = math.ceil(round(width * abs(sine) + height * abs(cosine), 6))
+    forward = turning(degrees)
+    new_width, new_height = (math.ceil(round(side, 6)) for side in (np.abs(forward) @ (width, height)).tolist())
     centre, new_centre = np.array([width, height]) / 2, np.array([new_width, new_height]) / 2
-    forward = np.array([[cosine, sine], [-sine, cosine]])
     # Pillow asks where each new pixel comes from: the inverse, which for a rotation is the transpose.
     back = np.column_stack([forward.T, centre - forward.T @ new_centre])
     image = Image.fromarray(sample.image).transform(
@@ -138,107 +146,30 @@ def rotate(sample: Sample, degrees: float, *, colour: Sequence[int] = PADDING) -
         Image.Resampling.BILINEAR,
         fillcolor=tuple(colour),
     )
+    sample = keep_visible(sample, (0, 0, width, height), 0.0)
     return moved(sample, np.array(image), lambda points: (points - centre) @ forward.T + new_centre)
 
 
-def random_scale_and_crop(
-    sample: Sample,
-    rng: np.random.Generator,
-    *,
-    size: int,
-    scale_range: tuple[float, float] = (0.5, 2.0),
-    aspect_range: tuple[float, float] = (0.8, 1.25),
-    around_object_probability: float = 0.8,
-    minimum_visible: float = 0.5,
-    colour: Sequence[int] = PADDING,
+def turning(degrees: float) -> np.ndarray:
+    """(2, 2) matrix that turns points (x, y) counter-clockwise on the screen; quarter turns are exact."""
+    cosine, sine = (round(value, 15) for value in (math.cos(math.radians(degrees)), math.sin(math.radians(degrees))))
+    return np.array([[cosine, sine], [-sine, cosine]])
+
+
+def keep_visible(
+    sample: Sample, window: tuple[float, float, float, float], minimum_visible: float, cut: Cut = "polygons"
 ) -> Sample:
-    """A window of size x size pixels out of the picture at a random scale.
-
-    Scale and aspect (a further factor of width over height) are drawn log-uniformly from their ranges. With
-    `around_object_probability` the window holds a randomly chosen legible object, or lies within it if the object is
-    larger; otherwise, and where there is none, it may be anywhere. A picture that is smaller than the window lies
-    somewhere inside it, surrounded by `colour`. For `minimum_visible` see `crop`.
-
-    Cuts first and scales only what was cut: the cost depends on the window and not on the picture.
-    """
-    scale = math.exp(rng.uniform(*np.log(scale_range)))
-    stretch = math.sqrt(math.exp(rng.uniform(*np.log(aspect_range))))
-    scales = (scale * stretch, scale / stretch)
-    legible = np.flatnonzero(~sample.ignore)
-    target = None
-    if rng.random() < around_object_probability and len(legible):
-        target = sample.boxes[rng.choice(legible)]
-    axes = []
-    for axis in (0, 1):
-        span = (target[axis], target[axis + 2]) if target is not None else None
-        axes.append(_random_window(sample.image.shape[1 - axis], size, scales[axis], span, rng))
-    (x1, x2, left, right), (y1, y2, top, bottom) = axes
-    part = _resize_part(sample.image, (x1, y1, x2, y2), right - left, bottom - top)
-    image = part
-    if part.shape[:2] != (size, size):
-        image = np.empty((size, size, 3), dtype=np.uint8)
-        image[:] = colour
-        image[top:bottom, left:right] = part
-    factor = np.array([(right - left) / (x2 - x1), (bottom - top) / (y2 - y1)])
-    cut = moved(sample, image, lambda points: (points - (x1, y1)) * factor + (left, top))
-    return _keep_visible(cut, (left, top, right, bottom), minimum_visible)
-
-
-def scale_aspect_jitter(sample: Sample, rng: np.random.Generator, low: int = 640, high: int = 2560) -> Sample:
-    """The sample at a width and a height drawn independently and uniformly from low .. high - 1.
-
-    It destroys the proportions on purpose: the recipe of MMOCR's text detectors (`ScaleAspectJitter`).
-    """
-    width, height = (int(side) for side in rng.integers(low, high, size=2))
-    return resize(sample, height, width)
-
-
-def _random_window(
-    length: int, size: int, scale: float, span: tuple[float, float] | None, rng: np.random.Generator
-) -> tuple[float, float, int, int]:
-    """Along one axis of a picture: which stretch of it is cut, and which whole pixels of the window that fills.
-
-    `span` is the stretch of the object that the window has to hold, if any.
-    """
-    window = size / scale
-    if window >= length:
-        filled = min(max(round(length * scale), 1), size)
-        start = int(rng.integers(0, size - filled + 1))
-        return 0.0, float(length), start, start + filled
-    low, high = 0.0, length - window
-    if span is not None:
-        # From "its far end just inside" to "its near end just inside"; the other way round if it is larger.
-        first, last = sorted((span[1] - window, span[0]))
-        low, high = min(max(first, low), high), max(min(last, high), low)
-    start = rng.uniform(low, high)
-    return start, start + window, 0, size
-
-
-def _resize_part(image: np.ndarray, box: tuple[float, float, float, float], width: int, height: int) -> np.ndarray:
-    """The part `box` (continuous x1, y1, x2, y2) of an image at height x width pixels, bilinear with antialiasing."""
-    x1, y1, x2, y2 = box
-    # Pillow takes fractional boxes, but copies whatever array it is given: hand it only the pixels that the filter
-    # reaches, which is a new pixel's width (at least an old one's) around the box.
-    reach_x, reach_y = math.ceil(max((x2 - x1) / width, 1)), math.ceil(max((y2 - y1) / height, 1))
-    left, top = max(math.floor(x1) - reach_x, 0), max(math.floor(y1) - reach_y, 0)
-    right = min(math.ceil(x2) + reach_x, image.shape[1])
-    bottom = min(math.ceil(y2) + reach_y, image.shape[0])
-    part = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right]))
-    box = (x1 - left, y1 - top, min(x2 - left, right - left), min(y2 - top, bottom - top))
-    return np.array(part.resize((width, height), Image.Resampling.BILINEAR, box=box))
-
-
-def _keep_visible(sample: Sample, window: tuple[float, float, float, float], minimum_visible: float) -> Sample:
-    """What of the sample's objects lies in `window` x1, y1, x2, y2 of its image."""
+    """What of the sample's objects lies in `window` x1, y1, x2, y2 of its image, by the rules of `crop`."""
     kept, hidden, visible = [], [], []
-    for index, polygons in enumerate(sample.parts):
+    for index, (polygons, box) in enumerate(zip(sample.parts, sample.boxes, strict=True)):
         clipped = [clip(polygon, *window) for polygon in polygons]
-        if not any(map(len, clipped)):
+        shown = [part for part in clipped if len(part)]
+        if not (shown if cut == "polygons" else _overlap(box, window)):
             continue
-        cut = any(part is not polygon for part, polygon in zip(clipped, polygons, strict=True))
-        hidden.append(cut and _area(part for part in clipped if len(part)) < minimum_visible * _area(polygons))
+        changed = any(part is not polygon for part, polygon in zip(clipped, polygons, strict=True))
+        hidden.append(changed and _area(shown) < minimum_visible * _area(polygons))
         kept.append(index)
-        visible.append([part for part in clipped if len(part)])
+        visible.append(shown if cut == "polygons" else polygons)
     rest = sample.only(kept)
     return replace(
         rest,
@@ -247,6 +178,11 @@ def _keep_visible(sample: Sample, window: tuple[float, float, float, float], min
         part_of=None if rest.part_of is None else np.repeat(np.arange(len(kept)), [len(parts) for parts in visible]),
         keypoints=None if rest.keypoints is None else _labelled_inside(rest.keypoints, window),
     )
+
+
+def _overlap(box: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether two boxes x1, y1, x2, y2 share an area."""
+    return all(max(box[axis], other[axis]) < min(box[axis + 2], other[axis + 2]) for axis in (0, 1))
 
 
 def _area(polygons: Iterable[np.ndarray]) -> float:

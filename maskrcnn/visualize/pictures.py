@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from maskrcnn.evaluation.text_scores import ImageMatches
 from maskrcnn.objects import FoundObject, mask_of
-from maskrcnn.structures import Sample
+from maskrcnn.sample import Sample
 from maskrcnn.visualize.canvas import (
     BLUE,
     DASHED,
