@@ -107,6 +107,10 @@ class DataConfig(Section):
     short_sides: tuple[Count, ...] = ()
     """Of whole pictures: scaled as when looking for objects, but to a short side drawn from these (the long side has
     the same limit); none: they stay as they are."""
+    padded_sizes: tuple[tuple[Count, Count], ...] = ()
+    """Of whole pictures: height and width of the few sizes that batches have, the first that holds a picture; those of
+    one batch go into the same. Nothing waits for new shapes then, and little is computed on padding. None: each batch
+    is padded to its own largest."""
     scale_range: Interval = (0.5, 2.0)
     """Factors by which pictures are scaled, drawn log-uniformly."""
     aspect_range: Interval = (0.8, 1.25)
@@ -133,6 +137,10 @@ class DataConfig(Section):
         if self.crop and self.short_sides:
             raise ConfigurationError(
                 f"DataConfig.short_sides: found {self.short_sides} with crops of {self.crop}, expected one of the two"
+            )
+        if self.crop and self.padded_sizes:
+            raise ConfigurationError(
+                f"DataConfig.padded_sizes: found {self.padded_sizes} with crops of {self.crop}, which all have one size"
             )
         if self.independent_sides and not 0 < self.crop <= self.independent_sides[0]:
             raise ConfigurationError(

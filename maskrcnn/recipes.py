@@ -147,7 +147,10 @@ COCO = Config(
         mask_head=MaskHeadConfig(aligned=False, targets="soft", paste="padded_resize"),
         initialisation="torchvision",
     ),
-    data=DataConfig(format="coco", crop=0, short_sides=(800,), flip_probability=0.5, colour_probability=0.0),
+    data=DataConfig(
+        format="coco", crop=0, short_sides=(800,), flip_probability=0.5, colour_probability=0.0,
+        padded_sizes=((800, 1088), (1088, 800), (800, 1216), (1216, 800), (800, 1344), (1344, 800)),
+    ),
     training=TrainingConfig(
         steps=190_600, batch_size=16, learning_rate=0.02, warmup_steps=1000, milestones=(16 / 26, 22 / 26),
         checkpoint_every=2000, workers=8,
@@ -155,7 +158,8 @@ COCO = Config(
 )
 """torchvision's `maskrcnn_resnet50_fpn`, from an ImageNet ResNet-50 (`--init`): 26 epochs of train2017, box AP 37.9 and
 mask AP 34.6 on val2017 by its own account. What differs: crowds are ignored, where torchvision takes them for
-background; pictures are scaled with antialiasing; and batches are not grouped by the pictures' proportions."""
+background; pictures are scaled with antialiasing; and batches have one of six sizes, where torchvision groups by
+proportions and pads to the largest of a batch."""
 
 COCO_KEYPOINTS = Config(
     name="coco_keypoints",

@@ -311,6 +311,12 @@ def test_classes_that_no_training_has_seen_are_known_by_their_names():
     assert config.model.used_labels == (1, 2) and not config.finds_text
 
 
+def test_crops_have_one_size_and_need_no_others():
+    with pytest.raises(ConfigurationError, match=r"DataConfig.padded_sizes: found .* with crops of 512"):
+        DataConfig(padded_sizes=((800, 1088),))
+    assert Config().override(["data.crop=0", "data.padded_sizes=((64, 96),)"]).data.padded_sizes == ((64, 96),)
+
+
 # From epochs to steps
 
 

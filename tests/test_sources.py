@@ -13,7 +13,8 @@ from maskrcnn.data.augmentation import Augmentation
 from maskrcnn.data.coco import COCO
 from maskrcnn.data.icdar import ICDAR2015
 from maskrcnn.data.loader import Remembered, TrainingBatches
-from maskrcnn.data.sources import open_data
+from maskrcnn.data.sources import open_data, training_stream
+from maskrcnn.sample import Sample
 
 
 def test_a_folder_is_read_as_icdar2015(tmp_path):
@@ -63,6 +64,52 @@ def test_training_need_never_see_a_picture_twice_and_a_test_comes_to_an_end():
     config = small_config("data.crop=128")
     assert len(open_data("rendered", "train", config)) == 1_000_000
     assert len(open_data("rendered", "test", config)) == 200
+
+
+class Shapes:
+    """Pictures of 40 x 60, 60 x 40 and 40 x 90 pixels, in turns; the last is in no padded size once it is scaled."""
+
+    names = tuple(f"{index}.jpg" for index in range(12))
+    class_names = ("text",)
+
+    def __len__(self) -> int:
+        return 12
+
+    def picture_size(self, index: int) -> tuple[int, int]:
+        return ((40, 60), (60, 40), (40, 90))[index % 3]
+
+    def __getitem__(self, index: int) -> Sample:
+        image = np.full((*self.picture_size(index), 3), 200, np.uint8)
+        word = np.array([[5.0, 5], [30, 5], [30, 20], [5, 20]])
+        return Sample(self.names[index], image, (word,), np.ones(1, np.int64), np.zeros(1, bool))
+
+
+def test_batches_have_the_padded_sizes_and_hold_pictures_of_one_shape():
+    config = small_config(
+        "data.crop=0", "data.short_sides=(48, 64)", "data.padded_sizes=((64, 96), (96, 64))", "training.steps=12",
+        "model.image.long_side=128",
+    )  # fmt: skip
+    shapes = {}
+    for batch in training_stream(Shapes(), config)(0):
+        kinds = {int(name.partition(".")[0]) % 3 for name in batch.names}
+        assert len(kinds) == 1
+        shapes.setdefault(kinds.pop(), set()).add(tuple(batch.images.shape[2:]))
+    # A picture may be seen at 48 and be smaller than its group; the third kind is padded by the divisor alone.
+    assert shapes[0] == {(64, 96)} and shapes[1] == {(96, 64)}
+    assert shapes[2] <= {(64, 96), (64, 128)} and (64, 128) in shapes[2]
+
+
+def test_pictures_know_their_size_before_they_are_read(tmp_path):
+    data = open_data(str(write_icdar2015(tmp_path / "text")), "train", small_config())
+    assert data.picture_size(0) == data[0].image.shape[:2] == (120, 160)
+    coco = open_data(str(write_coco(tmp_path / "coco")), "train", small_config("data.format=coco"))
+    assert [coco.picture_size(i) for i in range(len(coco))] == [coco[i].image.shape[:2] for i in range(len(coco))]
+
+
+def test_pictures_that_are_drawn_have_no_size_to_sort_them_by():
+    config = small_config("data.crop=0", "data.padded_sizes=((512, 512),)")
+    with pytest.raises(ValueError, match=r"data\.padded_sizes: found pictures that are drawn when asked for"):
+        training_stream(open_data("rendered", "train", config), config)
 
 
 def test_what_there_is_not():

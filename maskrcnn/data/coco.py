@@ -111,6 +111,10 @@ class COCO:
         """
         return self.undecoded(index).decoded()
 
+    def picture_size(self, index: int) -> tuple[int, int]:
+        """Height and width for which a picture is annotated."""
+        return self._images[index].height, self._images[index].width
+
     def undecoded(self, index: int) -> UndecodedSample:
         """The sample, of whose picture only the header is read. Raises ValueError as for the sample itself, but for
         pixels that are damaged."""

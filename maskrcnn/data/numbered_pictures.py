@@ -128,6 +128,11 @@ class NumberedPictures:
         """The sample, with its picture freshly read. Raises ValueError for a picture that cannot be read."""
         return self.undecoded(index).decoded()
 
+    def picture_size(self, index: int) -> tuple[int, int]:
+        """Height and width of a picture, from the beginning of its file. Raises ValueError if that cannot be read."""
+        picture = self.undecoded(index).picture
+        return picture.height, picture.width
+
     def undecoded(self, index: int) -> UndecodedSample:
         """The sample, of whose picture only the header is read. Raises ValueError if that cannot be done."""
         name = self.names[index]

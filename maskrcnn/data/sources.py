@@ -8,6 +8,7 @@ from dataclasses import replace
 from maskrcnn.config import Config
 from maskrcnn.data.augmentation import Augmentation
 from maskrcnn.data.coco import COCO
+from maskrcnn.data.collate import first_that_holds
 from maskrcnn.data.ctw1500 import CTW1500
 from maskrcnn.data.icdar import ICDAR2015
 from maskrcnn.data.icdar2017 import ICDAR2017
@@ -15,6 +16,7 @@ from maskrcnn.data.loader import DataSet, Samples, Share, TrainingBatches, train
 from maskrcnn.data.mmocr import MMOCR
 from maskrcnn.data.rendered_text import SCENE, RenderedText
 from maskrcnn.data.total_text import TotalText
+from maskrcnn.data.transforms import fitted_size
 from maskrcnn.data.undecoded import Undecoded
 from maskrcnn.structures import Batch
 
@@ -66,7 +68,7 @@ def training_stream(
     This is what `maskrcnn.training.loop.train` asks for. Of several `ranks` each gets its share. Raises ValueError if a
     batch cannot be shared equally.
     """
-    training = config.training
+    training, sizes = config.training, config.data.padded_sizes
     batches = TrainingBatches(
         Undecoded(samples) if hasattr(samples, "undecoded") else samples,
         Augmentation(config.data, config.model.image),
@@ -74,6 +76,23 @@ def training_stream(
         batch_size=training.batch_size,
         seed=training.seed,
         ignored=config.data.ignored,
+        padded_sizes=sizes,
+        groups=_groups(samples, config) if sizes else None,
         share=Share(rank, ranks, training.parts),
     )
     return lambda start: training_loader(batches, steps=training.steps, start=start, workers=training.workers)
+
+
+def _groups(samples: Samples, config: Config) -> list[int]:
+    """Of each picture the number of the padded size that holds it at the largest of the sizes at which it is seen; one
+    more than the last if none does."""
+    if not hasattr(samples, "picture_size"):
+        raise ValueError("data.padded_sizes: found pictures that are drawn when asked for, expected pictures in files")
+    data, image, groups = config.data, config.model.image, []
+    for index in range(len(samples)):
+        height, width = samples.picture_size(index)
+        if data.short_sides:
+            height, width = fitted_size(height, width, max(data.short_sides), image.long_side, image.rounding)
+        number = first_that_holds(data.padded_sizes, height, width)
+        groups.append(len(data.padded_sizes) if number is None else number)
+    return groups
