@@ -129,8 +129,9 @@ class DataConfig(Section):
     flip_probability: Fraction = 0.0
     rotation_degrees: NotNegative = 0.0
     colour_probability: Fraction = 0.5
-    ignored: Literal["ignore", "background", "paint"] = "ignore"
-    """Don't-care regions: neither object nor background; background, as in MMOCR; or painted over."""
+    ignored: Literal["ignore", "background", "paint", "object"] = "ignore"
+    """Don't-care regions: neither object nor background; background, as in MMOCR; painted over; or objects as others
+    are, as in MMOCR's CTW1500."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -20,9 +20,7 @@ from maskrcnn.config import (
     TextConfig,
     TrainingConfig,
 )
-
-TEXT_RATIOS = (0.17, 0.44, 1.13, 2.90, 7.46)
-"""height / width of the words of ICDAR2015 and MLT2017 in five clusters (Pyramid Mask Text Detector, 1903.11800)."""
+from maskrcnn.text_recipes import TEXT_RATIOS, TEXT_RECIPES
 
 SMALL = ModelConfig(
     class_names=("text",),
@@ -107,31 +105,6 @@ TEXT_SMALL = Config(
 )
 """The detector that ships with the package: ICDAR2015 from rendered text, on two cores within an hour."""
 
-ICDAR2015 = Config(
-    name="icdar2015",
-    model=ModelConfig(
-        class_names=("text",),
-        image=ImageConfig(short_side=1920, long_side=1920, interpolation="bytes", size_divisor=1),
-        backbone=BackboneConfig(depth="50", norm="batch_eval", frozen_stages=1),
-        anchors=AnchorConfig(sizes=(16.0, 32.0, 64.0, 128.0, 256.0), ratios=TEXT_RATIOS),
-        rpn=RPNConfig(box_loss="l1", denominator="at_least_one_each"),
-        box_head=BoxHeadConfig(
-            sampling_ratio=0, low_quality=True, sampler="hard", ground_truth_proposals="assign", box_loss="l1"
-        ),
-        mask_head=MaskHeadConfig(sampling_ratio=0),
-    ),
-    text=TextConfig(outlines="pixels", piece="all"),
-    data=DataConfig(
-        crop=640, independent_sides=(640, 2560), crop_around="all_objects", around_object_probability=0.625,
-        cut="boxes", minimum_visible_fraction=0.0, flip_probability=0.5, colour_probability=0.0, ignored="background",
-    ),
-    training=TrainingConfig(steps=20000, batch_size=8, learning_rate=0.01, warmup_steps=3900, milestones=(0.5, 0.8)),
-)
-"""MMOCR's recipe for a ResNet-50 (with it, MMOCR reports hmean 0.825 on the ICDAR2015 test set), scaled from a batch of
-64 to one of 8. What differs: pictures are scaled with antialiasing, and masks are drawn at the scale of the crop, where
-MMOCR resizes both without; and crops are mirrored, not pictures, so that of all the places where a crop of a mirrored
-picture may begin it is the first that is never drawn, not the last."""
-
 COCO = Config(
     name="coco",
     model=ModelConfig(
@@ -194,7 +167,7 @@ COCO_SMALL = Config(
 )
 """A network that a laptop can train from nothing on a few hundred pictures with objects of a few classes."""
 
-RECIPES = {config.name: config for config in (DEMO, TEXT_SMALL, ICDAR2015, COCO, COCO_KEYPOINTS, COCO_SMALL)}
+RECIPES = {config.name: config for config in (DEMO, TEXT_SMALL, *TEXT_RECIPES, COCO, COCO_KEYPOINTS, COCO_SMALL)}
 
 
 def recipe(name: str) -> Config:

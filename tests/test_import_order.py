@@ -10,8 +10,8 @@ ROOT = Path(__file__).parent.parent
 
 LAYERS = (
     {
-        "sample", "structures", "settings", "person", "variant", "model_config", "config", "recipes", "boxes", "slots",
-        "precision", "files",
+        "sample", "structures", "settings", "person", "variant", "model_config", "config", "text_recipes", "recipes",
+        "boxes", "slots", "precision", "files",
     },
     {"ops"},
     {"targets"},

@@ -270,6 +270,8 @@ def test_mmocrs_text_detectors(tmp_path, name, classes, long_side, shape):
     assert model.class_names == ("text", *(f"unused {label}" for label in range(2, classes + 1)))
     assert (model.image.short_side, model.image.long_side, model.image.size_divisor) == (long_side, long_side, 1)
     assert imported.config.text.shape == shape
+    assert imported.config.text.outlines == "pixels"
+    assert imported.config.text.piece == ("last" if shape == "polygon" else "all")
     assert model.anchors.ratios == (0.17, 0.44, 1.13, 2.90, 7.46) and model.anchors.sizes[0] == 16
 
 

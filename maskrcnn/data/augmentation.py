@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from maskrcnn.config import DataConfig, ImageConfig
@@ -21,6 +23,8 @@ class Augmentation:
 
     def __call__(self, sample: Sample | UndecodedSample, rng: np.random.Generator) -> Sample:
         """Raises ValueError for a damaged picture."""
+        if self.data.ignored == "object":
+            sample = _legible(sample)
         return self.recoloured(self.cut(sample, rng), rng)
 
     def cut(self, sample: Sample | UndecodedSample, rng: np.random.Generator) -> Sample:
@@ -65,3 +69,10 @@ class Augmentation:
         if rng.random() < data.colour_probability:
             sample = transforms.jitter_colour(sample, rng)
         return sample
+
+
+def _legible(sample: Sample | UndecodedSample) -> Sample | UndecodedSample:
+    """The sample with its don't-care regions as objects like others."""
+    if isinstance(sample, UndecodedSample):
+        return replace(sample, annotated=_legible(sample.annotated))
+    return replace(sample, ignore=np.zeros_like(sample.ignore))

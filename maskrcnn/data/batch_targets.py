@@ -13,7 +13,7 @@ from maskrcnn.data.polygons import convex_quadrilateral, pixel_box, rasterize_pa
 from maskrcnn.sample import Sample
 from maskrcnn.structures import Targets
 
-Ignored = Literal["ignore", "background", "paint"]
+Ignored = Literal["ignore", "background", "paint", "object"]
 
 
 class ObjectsLeftOut(UserWarning):

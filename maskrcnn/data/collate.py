@@ -107,8 +107,8 @@ def collate(
     """One batch of B samples as they are: normalised, padded to a common size, objects in G slots.
 
     ignored: what becomes of don't-care regions. ignore: they go to `Targets.ignore`; background: they are left out
-    of the targets; paint: as ignore, for those that remain after a transform has painted over the data set's own,
-    such as words that a crop cut in two.
+    of the targets; paint, object: as ignore, for those that remain after a transform has painted over the data set's
+    own or made objects of them, such as words that a crop cut in two.
     slots: G. None: as many as the fullest image needs, at least 1. An image with more objects than slots gets more
     slots: nothing is dropped.
     padded_sizes: the common size is the first of these (height, width) that holds all samples; without one, it is that

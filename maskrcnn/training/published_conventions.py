@@ -18,7 +18,7 @@ from maskrcnn.config import (
     ModelConfig,
     RPNConfig,
 )
-from maskrcnn.recipes import ICDAR2015
+from maskrcnn.text_recipes import ICDAR2015
 
 TORCHVISION = ModelConfig(
     image=ImageConfig(short_side=800, long_side=1333, rounding="floor", interpolation="float"),

@@ -24,6 +24,7 @@ from maskrcnn.config import (
 )
 from maskrcnn.model.anchors import cell_anchors
 from maskrcnn.model.resnet import BLOCKS
+from maskrcnn.text_recipes import CTW1500, ICDAR2015
 from maskrcnn.training import published_conventions as conventions
 from maskrcnn.training import published_names as names
 from maskrcnn.training.published_files import PublishedFile
@@ -130,7 +131,7 @@ def _plan_mmdetection(file: PublishedFile, file_name: str, classes: tuple[str, .
         model = conventions.MMOCR_1 if prefix else conventions.MMOCR
         layout = next((name for name in ("ctw1500", "icdar2017") if name in file_name), "icdar2015")
         long_side = 1920 if layout == "icdar2015" else 1600
-        text = TextConfig(shape="polygon" if layout == "ctw1500" else "quadrilateral")
+        text = (CTW1500 if layout == "ctw1500" else ICDAR2015).text
         data = DataConfig(format=layout)
         model = replace(model, image=replace(model.image, short_side=long_side, long_side=long_side))
         notes.append(f"by its anchors it finds text; by its name, long sides of {long_side} pixels and {text.shape}s")
