@@ -107,6 +107,10 @@ def _train(arguments: argparse.Namespace, ranks: Ranks) -> None:
         save_weights(out / WEIGHTS_NAME, weights, config, extra={"steps": str(step), **origin})
         training_curves(out / LOG_NAME, out / CURVES_NAME)
 
+    if ranks.is_first:
+        training, count = config.training, len(samples)
+        passes = training.steps * training.batch_size / count
+        print(f"{training.steps:,} steps of {training.batch_size} pictures: {passes:.3g} times all {count:,}")
     summary = train(
         model,
         batches,
