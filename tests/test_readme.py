@@ -17,6 +17,7 @@ PAGES = ("README.md", "datasets/README.md", *(f"datasets/{name}/README.md" for n
 
 SHORTER = {
     "--count 20": "--count 4",
+    "--count 600": "--count 4",
     "training.steps=20": "training.steps=2",
     "img_1..img_900": "img_1..img_2",
     "img_901..img_1000": "img_3..img_4",
