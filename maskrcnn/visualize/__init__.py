@@ -2,7 +2,7 @@
 
 `canvas` draws outlines and labels on a picture, `pictures` puts objects and detections on it, `skeletons` puts figures
 of keypoints on it, and `curves` and `detection_scores` draw diagrams. Nothing here opens a window: pictures are Pillow
-images, diagrams are written to PNG files.
+images, diagrams are written to PNG files. `maskrcnn.visualize.diagrams`, which the notebooks import, draws with pyplot.
 """
 
 from maskrcnn.visualize.curves import coverage_by_size, precision_recall, training_curves
