@@ -544,15 +544,19 @@ def test_a_faster_rcnn_learns_and_finds_boxes(capsys, data, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "mask_head",
-    [(), ("model.mask_head.enabled=False",), ("model.mask_head.targets=pyramid", "text.outlines=planes")],
+    ("mask_head", "steps"),
+    [
+        ((), 150),
+        (("model.mask_head.enabled=False",), 150),
+        (("model.mask_head.targets=pyramid", "text.outlines=planes"), 300),  # slopes take longer to learn
+    ],
     ids=["masks", "boxes", "pyramids"],
 )
-def test_a_detector_is_trained_evaluated_used_and_scored(capsys, data, tmp_path, mask_head):
+def test_a_detector_is_trained_evaluated_used_and_scored(capsys, data, tmp_path, mask_head, steps):
     """What reaches the end unspoilt: coordinates, scales, names and thresholds, through every file on the way."""
     sizes = ["model.anchors.sizes=8,16,32,64,128", "model.image.short_side=160", "model.image.long_side=160"]
     crops = ["data.crop=128", "data.scale_range=0.9,1.1"]
-    pace = ["training.steps=150", "training.learning_rate=0.003", "training.warmup_steps=20"]
+    pace = [f"training.steps={steps}", "training.learning_rate=0.003", "training.warmup_steps=20"]
     further = ["training.average_decay=0.9", *mask_head]
     run(capsys, *train_arguments(data, tmp_path / "run", *sizes, *crops, *pace, *further))
     weights = tmp_path / "run" / "model.safetensors"
