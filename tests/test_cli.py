@@ -215,6 +215,22 @@ def test_training_leaves_weights_log_curves_and_checkpoint(capsys, data, tmp_pat
     assert Image.open(out / "curves.png").size[0] > 500
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (("training.steps=3", "training.warmup_steps=2"), "learning rate 0.001 after 2 steps of warm-up"),
+        (("training.steps=1", "training.warmup_steps=4", "training.warmup_factor=0.5"),
+         "learning rate 0.0005 at the end; the warm-up to 0.001 would take 4 steps"),
+    ],
+)  # fmt: skip
+def test_training_says_how_long_it_is_and_how_far_its_rate_rises(capsys, data, tmp_path, settings, expected):
+    rate = ("training.learning_rate=0.001", "training.schedule=steps", "training.milestones=(0.9,)")
+    said = run(capsys, *train_arguments(data, tmp_path / "run", *rate, *settings)).splitlines()
+    steps = settings[0][-1]
+    assert said[0].startswith(f"{steps} steps of 2 pictures: ") and said[0].endswith(" times all 3")
+    assert said[1] == expected
+
+
 def test_a_run_does_not_go_on_with_other_pictures(capsys, data, tmp_path):
     arguments = train_arguments(data, tmp_path / "run", "training.steps=2")
     run(capsys, *arguments, "--split", "img_1..img_2", "--minutes", "1e-9")
