@@ -25,6 +25,7 @@ from maskrcnn.settings import (
     ConfigurationError,
     Count,
     Decay,
+    Epochs,
     Fraction,
     Interval,
     NotNegative,
@@ -143,6 +144,11 @@ class DataConfig(Section):
             raise ConfigurationError(
                 f"DataConfig.padded_sizes: found {self.padded_sizes} with crops of {self.crop}, which all have one size"
             )
+        if self.rotation_degrees and self.padded_sizes:
+            raise ConfigurationError(
+                f"DataConfig.padded_sizes: found {self.padded_sizes} with rotation_degrees {self.rotation_degrees:g}, "
+                "which makes pictures larger than they fit; expected one of the two"
+            )
         if self.independent_sides and not 0 < self.crop <= self.independent_sides[0]:
             raise ConfigurationError(
                 f"DataConfig.independent_sides: found {self.independent_sides} with crops of {self.crop}, expected "
@@ -159,7 +165,7 @@ class TrainingConfig(Section):
     """The optimiser and its schedule."""
 
     steps: Count = 1000
-    epochs: NotNegative = 0.0
+    epochs: Epochs = 0.0
     """If not 0, `steps` is set to as many as these passes over the data set take (`for_pictures`)."""
     batch_size: Count = 4
     """Pictures of one step, over all processes and parts."""
@@ -177,7 +183,7 @@ class TrainingConfig(Section):
     momentum: Decay = 0.9
     weight_decay: NotNegative = 1e-4
     warmup_steps: Whole = 500
-    warmup_epochs: NotNegative = 0.0
+    warmup_epochs: Epochs = 0.0
     """If not 0, `warmup_steps` is set to as many as these take (`for_pictures`)."""
     warmup_factor: Fraction = 0.001
     schedule: Literal["steps", "cosine"] = "steps"
@@ -268,10 +274,27 @@ class Config(Section):
     def override(self, assignments: list[str]) -> Config:
         """A copy with changes such as "training.steps=200" or "model.backbone.depth=18".
 
-        Who asks for a number of steps does not want that of the recipe's epochs, which become 0.
-        Raises ConfigurationError for an unknown key, with the nearest valid ones, or for a value that it cannot have.
+        Who asks for a number of steps does not want that of the recipe's epochs, which become 0; and the warm-up that
+        a recipe counts in epochs stays the same share of the training, however long that is to be. Who asks for a
+        learning rate wants it for the batches there are.
+
+        Raises ConfigurationError for an unknown key, with the nearest valid ones, for a value that it cannot have, or
+        if both steps and epochs are asked for.
         """
-        asked = {assignment.partition("=")[0] for assignment in assignments}
-        in_steps = {"training.steps": "training.epochs", "training.warmup_steps": "training.warmup_epochs"}
-        instead = [f"{epochs}=0" for steps, epochs in in_steps.items() if steps in asked and epochs not in asked]
-        return override(self, [*assignments, *instead])
+        changed = override(self, assignments)
+        before, training = self.training, changed.training
+        asked = {assignment.partition("=")[0].removeprefix("training.") for assignment in assignments}
+        changes: dict[str, float] = {}
+        if before.epochs and not asked & {"warmup_steps", "warmup_epochs"}:
+            share = before.warmup_epochs / before.epochs
+            changes = {"warmup_epochs": training.epochs * share}
+            if "steps" in asked:
+                changes = {"warmup_epochs": 0.0, "warmup_steps": round(training.steps * share)}
+        for steps, epochs in (("steps", "epochs"), ("warmup_steps", "warmup_epochs")):
+            if steps in asked:
+                if epochs in asked and getattr(training, epochs):
+                    raise ConfigurationError(f"training.{steps}, training.{epochs}: found both, expected one of them")
+                changes[epochs] = 0.0
+        if "learning_rate" in asked and "learning_rate_batch" not in asked:
+            changes["learning_rate_batch"] = 0
+        return replace(changed, training=replace(training, **changes))

@@ -29,6 +29,7 @@ class Limit(NamedTuple):
 Whole = Annotated[int, Limit("0 or more", lambda value: value >= 0)]
 Count = Annotated[int, Limit("1 or more", lambda value: value >= 1)]
 NotNegative = Annotated[float, Limit("0 or more", lambda value: value >= 0)]
+Epochs = Annotated[float, Limit("0 to 1,000,000", lambda value: 0 <= value <= 1_000_000)]
 Positive = Annotated[float, Limit("more than 0", lambda value: value > 0)]
 Fraction = Annotated[float, Limit("0 to 1", lambda value: 0 <= value <= 1)]
 Decay = Annotated[float, Limit("0 to less than 1", lambda value: 0 <= value < 1)]

@@ -1062,7 +1062,7 @@ BUGS = (
         "maskrcnn.training.distributed:Ranks.normalised",
         "own / mean.clamp(min=1 / self.count)",
         "mean / own.clamp(min=1)",
-        "test_distributed:test_a_loss_is_weighted_by_this_ranks_share_of_the_samples",
+        "test_ranks:test_a_loss_is_weighted_by_this_ranks_share_of_the_samples",
     ),
     PlantedBug(
         "ranks that all take the first share",

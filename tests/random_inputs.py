@@ -1,7 +1,10 @@
-"""Random boxes, masks and statistics that several tests share."""
+"""Random boxes, outlines, masks and statistics that several tests share."""
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from maskrcnn.data.polygons import bounds
 
 
 def random_boxes(*shape: int, seed: int, extent: float = 100.0) -> Tensor:
@@ -10,6 +13,15 @@ def random_boxes(*shape: int, seed: int, extent: float = 100.0) -> Tensor:
     corner = torch.rand(*shape, 2, generator=generator, dtype=torch.float64) * (extent - 1)
     size = 1 + torch.rand(*shape, 2, generator=generator, dtype=torch.float64) * (extent - 1 - corner)
     return torch.cat((corner, corner + size), dim=-1)
+
+
+def random_quadrilateral(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Clockwise, 40 to 110 pixels wide, 20 to 40 high, turned by up to 40 degrees, within the picture."""
+    w, h, angle = rng.uniform(40, 110), rng.uniform(20, 40), np.radians(rng.uniform(-40, 40))
+    corners = np.array([[-w, -h], [w, -h], [w, h], [-w, h]]) / 2 + rng.uniform(-4, 4, (4, 2))
+    corners = corners @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    low, high = bounds(corners)[:2], bounds(corners)[2:]
+    return corners + rng.uniform(-low, (width, height) - high)
 
 
 def random_statistics(norm, seed=0):

@@ -74,7 +74,7 @@ def batches(ranks: Ranks, config: Config) -> Callable[[int], Iterator[Batch]]:
 
 
 def trained(ranks: Ranks, folder: Path, **settings: object) -> dict[str, Tensor]:
-    """The weights of a float64 network with GroupNorm after five steps, and the losses of the log's last line."""
+    """The weights of a float64 network with GroupNorm after five steps."""
     config = replace(CONFIG, training=replace(TRAINING, **settings))
     torch.manual_seed(7 + ranks.rank)  # another start on each rank, which the first's replaces
     model = MaskRCNN(config.model).double()

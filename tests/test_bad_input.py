@@ -336,6 +336,23 @@ def test_a_misspelt_recipe_and_weights(capsys, data, tmp_path):
     assert said.startswith("text_smal: found no such file, expected weights or a shipped name: ")
 
 
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("text.shape=polygon", "training.steps: found 160 epochs with --data rendered, which has no end; "
+                               "expected training.steps=N"),
+        ("training.epochs=0", "training.warmup_steps: found 31.25 epochs with --data rendered, which has no end; "
+                              "expected training.warmup_steps=N"),
+    ],
+)  # fmt: skip
+def test_epochs_of_what_has_no_end_are_refused(capsys, tmp_path, setting, expected):
+    arguments = ["train", "icdar2015_plus", "--data", "rendered", "--out", tmp_path / "run", "--set", setting]
+    if "epochs" in setting:
+        arguments.append("training.warmup_epochs=31.25")
+    assert mistake(capsys, *arguments) == expected
+    assert not (tmp_path / "run").exists()
+
+
 def test_weights_of_another_configuration_are_listed(capsys, data, weights, tmp_path):
     arguments = train_arguments(data, tmp_path / "run", "model.mask_head.channels=24", "model.anchors.ratios=1,")
     said = mistake(capsys, *arguments, "--init", weights)

@@ -215,6 +215,22 @@ def test_training_leaves_weights_log_curves_and_checkpoint(capsys, data, tmp_pat
     assert Image.open(out / "curves.png").size[0] > 500
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (("training.steps=3", "training.warmup_steps=2"), "learning rate 0.001 after 2 steps of warm-up"),
+        (("training.steps=1", "training.warmup_steps=4", "training.warmup_factor=0.5"),
+         "learning rate 0.0005 at the end; the warm-up to 0.001 would take 4 steps"),
+    ],
+)  # fmt: skip
+def test_training_says_how_long_it_is_and_how_far_its_rate_rises(capsys, data, tmp_path, settings, expected):
+    rate = ("training.learning_rate=0.001", "training.schedule=steps", "training.milestones=(0.9,)")
+    said = run(capsys, *train_arguments(data, tmp_path / "run", *rate, *settings)).splitlines()
+    steps = settings[0][-1]
+    assert said[0].startswith(f"{steps} steps of 2 pictures: ") and said[0].endswith(" times all 3")
+    assert said[1] == expected
+
+
 def test_a_run_does_not_go_on_with_other_pictures(capsys, data, tmp_path):
     arguments = train_arguments(data, tmp_path / "run", "training.steps=2")
     run(capsys, *arguments, "--split", "img_1..img_2", "--minutes", "1e-9")
@@ -544,15 +560,19 @@ def test_a_faster_rcnn_learns_and_finds_boxes(capsys, data, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "mask_head",
-    [(), ("model.mask_head.enabled=False",), ("model.mask_head.targets=pyramid", "text.outlines=planes")],
+    ("mask_head", "steps"),
+    [
+        ((), 150),
+        (("model.mask_head.enabled=False",), 150),
+        (("model.mask_head.targets=pyramid", "text.outlines=planes"), 300),  # slopes take longer to learn
+    ],
     ids=["masks", "boxes", "pyramids"],
 )
-def test_a_detector_is_trained_evaluated_used_and_scored(capsys, data, tmp_path, mask_head):
+def test_a_detector_is_trained_evaluated_used_and_scored(capsys, data, tmp_path, mask_head, steps):
     """What reaches the end unspoilt: coordinates, scales, names and thresholds, through every file on the way."""
     sizes = ["model.anchors.sizes=8,16,32,64,128", "model.image.short_side=160", "model.image.long_side=160"]
     crops = ["data.crop=128", "data.scale_range=0.9,1.1"]
-    pace = ["training.steps=150", "training.learning_rate=0.003", "training.warmup_steps=20"]
+    pace = [f"training.steps={steps}", "training.learning_rate=0.003", "training.warmup_steps=20"]
     further = ["training.average_decay=0.9", *mask_head]
     run(capsys, *train_arguments(data, tmp_path / "run", *sizes, *crops, *pace, *further))
     weights = tmp_path / "run" / "model.safetensors"

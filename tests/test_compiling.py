@@ -39,6 +39,7 @@ def counter(monkeypatch) -> torch._dynamo.testing.CompileCounter:
     return counter
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [SMALL, WITH_KEYPOINTS], ids=["masks", "keypoints"])
 def test_one_compilation_for_all_batches_and_the_same_steps(tmp_path, counter, model):
     expected, found = (trained(model, tmp_path / str(compile), compile) for compile in (False, True))

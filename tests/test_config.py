@@ -314,6 +314,8 @@ def test_classes_that_no_training_has_seen_are_known_by_their_names():
 def test_crops_have_one_size_and_need_no_others():
     with pytest.raises(ConfigurationError, match=r"DataConfig.padded_sizes: found .* with crops of 512"):
         DataConfig(padded_sizes=((800, 1088),))
+    with pytest.raises(ConfigurationError, match=r"DataConfig.padded_sizes: found .* with rotation_degrees 20"):
+        DataConfig(crop=0, padded_sizes=((800, 1088),), rotation_degrees=20.0)
     assert Config().override(["data.crop=0", "data.padded_sizes=((64, 96),)"]).data.padded_sizes == ((64, 96),)
 
 
@@ -342,10 +344,39 @@ def test_a_data_set_smaller_than_a_batch_still_takes_a_step():
     assert dataclasses.replace(TEXT, epochs=1).for_pictures(3).steps == 1
 
 
-def test_who_asks_for_steps_gets_them_whatever_epochs_say():
-    config = Config(training=TEXT).override(["training.steps=4"])
-    assert config.for_pictures(1000).training.steps == 4
-    assert config.for_pictures(1000).training.warmup_steps == 488
-    assert Config(training=TEXT).override(["training.warmup_steps=9"]).for_pictures(1000).training.warmup_steps == 9
-    both = Config(training=TEXT).override(["training.steps=4", "training.epochs=2"])
-    assert both.for_pictures(640).training.steps == 20
+def test_who_asks_for_steps_gets_them_and_the_same_share_of_them_as_warm_up():
+    config = Config(training=TEXT).override(["training.steps=400"])
+    for count in (5, 1000, 1_000_000):
+        found = config.for_pictures(count).training
+        assert (found.steps, found.warmup_steps) == (400, 78)
+    shorter = Config(training=TEXT).override(["training.epochs=16"]).for_pictures(1000).training
+    assert (shorter.steps, shorter.warmup_steps) == (250, 49)
+    nothing = Config(training=TEXT).override(["training.steps=400", "training.epochs=0"]).training
+    assert (nothing.steps, nothing.warmup_steps) == (400, 78)
+
+
+def test_who_asks_for_a_warm_up_gets_it():
+    for asked, expected in (("warmup_steps=9", 9), ("warmup_epochs=2", 31)):
+        for length in ("epochs=160", "steps=400"):
+            config = Config(training=TEXT).override([f"training.{asked}", f"training.{length}"])
+            assert config.for_pictures(1000).training.warmup_steps == expected
+
+
+def test_who_asks_for_a_learning_rate_gets_it():
+    config = Config(training=dataclasses.replace(TEXT, batch_size=8)).override(["training.learning_rate=0.001"])
+    assert config.for_pictures(1000).training.learning_rate == 0.001
+    config = config.override(["training.learning_rate=0.001", "training.learning_rate_batch=16"])
+    assert config.for_pictures(1000).training.learning_rate == 0.0005
+
+
+@pytest.mark.parametrize("name", ["", "warmup_"])
+def test_steps_and_epochs_together_are_refused(name):
+    expected = rf"^training.{name}steps, training.{name}epochs: found both, expected one of them$"
+    with pytest.raises(ConfigurationError, match=expected):
+        Config(training=TEXT).override([f"training.{name}steps=4", f"training.{name}epochs=2"])
+
+
+@pytest.mark.parametrize("value", ["1e300", "1e999", "-1"])
+def test_epochs_that_no_training_has_are_refused(value):
+    with pytest.raises(ConfigurationError, match=r"^training.epochs: found .*, expected"):
+        Config().override([f"training.epochs={value}"])

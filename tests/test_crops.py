@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from random_crops import random_crop
+from random_inputs import random_quadrilateral
 from test_images import scene
-from test_transforms import BACKGROUND, blank, make_sample, random_quadrilateral, textured
+from test_transforms import BACKGROUND, blank, make_sample, textured
 
 from maskrcnn.data import transforms
 from maskrcnn.data.crops import View, random_view, seen
@@ -257,6 +258,25 @@ def test_the_whole_rule_for_a_photograph():
                 places.append((starts_[axis] - low + 0.5) / (high - low))
     assert len(places) > 400
     assert_uniform(np.floor(np.array(places) * 1000).astype(int), 0, 1000)
+
+
+@pytest.mark.parametrize("crop_around", ["one_object", "all_objects"])
+def test_a_mirrored_window_is_that_of_the_mirrored_picture(crop_around):
+    """As in MMOCR, whose windows lie rather before the objects: half of them then lie behind."""
+    rng = np.random.default_rng(0)
+    for seed in range(12):
+        sample = make_sample(textured(90, 130, seed), random_quadrilateral(rng, 90, 130))
+        drawn = {"size": 60, "independent_sides": (60, 240), "crop_around": crop_around, "cut": "boxes"}
+        found = random_crop(sample, np.random.default_rng(seed), **drawn, flip_probability=1.0)
+        expected = random_crop(transforms.flip_horizontal(sample), np.random.default_rng(seed), **drawn)
+        assert np.abs(found.image.astype(int) - expected.image).max() <= 1
+        for polygon, other in zip(found.polygons, expected.polygons, strict=True):
+            np.testing.assert_allclose(polygon, other, atol=1e-9)
+
+
+def test_as_many_windows_are_mirrored_as_should_be():
+    found = views(make_sample(blank(300, 400), *WORDS), 1200, flip_probability=0.3)
+    assert abs(np.mean([view.mirrored for view in found]) - 0.3) < 0.05  # the standard deviation is 0.013
 
 
 def test_a_picture_of_the_size_of_the_window_is_seen_whole():

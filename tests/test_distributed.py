@@ -1,4 +1,7 @@
-"""Two processes on gloo: they take the steps of one, tell each other what they must, and end together."""
+"""Two processes on gloo: they take the steps of one, tell each other what they must, and end together.
+
+What one process can say about that is in `test_ranks.py`.
+"""
 
 import os
 import signal
@@ -10,12 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 from rank_cases import evaluated, run_cases, trained
-from small_text import SETTINGS, save_small_weights, write_icdar2015
+from small_text import SETTINGS, WORDS, annotation, save_small_weights, write_icdar2015
 
 from maskrcnn.training.checkpoint import load_checkpoint, load_weights
-from maskrcnn.training.distributed import ALONE, Ranks, joined
+from maskrcnn.training.distributed import ALONE
 
-TESTS = Path(__file__).parent
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -79,19 +82,6 @@ def test_a_rank_without_samples_has_no_say_in_the_mean(both):
         assert found["nothing anywhere"] == 0
 
 
-def test_a_loss_is_weighted_by_this_ranks_share_of_the_samples():
-    """One sample here, three on the other rank: the mean count is two, and the loss here counts half."""
-
-    class OneOfTwo(Ranks):
-        def mean(self, values: torch.Tensor) -> torch.Tensor:
-            return torch.tensor([2.0, 0.5, 0.0])
-
-    losses = {"class": torch.tensor(6.0), "box": torch.tensor(1.5), "mask": torch.tensor(0.0)}
-    counts = {"class": torch.tensor(1), "box": torch.tensor(1), "mask": torch.tensor(0)}
-    found = OneOfTwo(0, 2).normalised(losses, counts)
-    assert {name: loss.item() for name, loss in found.items()} == {"class": 3.0, "box": 3.0, "mask": 0.0}
-
-
 # What they tell each other
 
 
@@ -133,13 +123,6 @@ def test_only_the_first_writes_files(both):
     assert len((folder / "whole" / "log.csv").read_text().splitlines()) == 1 + 5
 
 
-def test_alone_nothing_is_asked_of_anybody():
-    model = torch.nn.Linear(2, 2)
-    assert ALONE.wrapped(model) is model and ALONE.from_first(lambda: 5) == 5 and ALONE.gathered((1, 2)) == [1, 2]
-    with joined() as ranks:
-        assert ranks == Ranks(0, 1) and ranks.is_first and not torch.distributed.is_initialized()
-
-
 # As a user starts them
 
 
@@ -152,7 +135,6 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_run_that_is_killed_goes_on_as_if_it_had_not_been(tmp_path, processes):
     """kill -9 in mid-epoch, after the checkpoint of step 4. One process ends with the same weights to the last bit;
@@ -199,7 +181,6 @@ def children_named(word: str) -> list[int]:
     return [number for number in found if number != os.getpid()]
 
 
-@pytest.mark.slow
 def test_two_that_evaluate_print_what_one_prints(tmp_path):
     data, weights = write_icdar2015(tmp_path / "data", test=3), save_small_weights(tmp_path / "small.safetensors")
     arguments = ["evaluate", str(weights), "--data", str(data)]
@@ -211,7 +192,6 @@ def test_two_that_evaluate_print_what_one_prints(tmp_path):
     assert printed[0] == printed[1] and "threshold   recall" in printed[0]
 
 
-@pytest.mark.slow
 def test_a_batch_that_two_cannot_share_is_refused_in_one_line_each(tmp_path):
     data = write_icdar2015(tmp_path / "data")
     arguments = ["train", "text_small", "--data", str(data), "--out", str(tmp_path / "run"), "--set", *SETTINGS]
@@ -220,3 +200,34 @@ def test_a_batch_that_two_cannot_share_is_refused_in_one_line_each(tmp_path):
     )
     assert ended.returncode != 0 and not (tmp_path / "run").exists()
     assert "maskrcnn train: found batch size 3 for 2 processes, expected a multiple of that\n" in ended.stderr
+
+
+def test_what_ends_one_ends_the_other_with_a_line_and_no_traceback(tmp_path):
+    data = write_icdar2015(tmp_path / "data", training=5)
+    picture = sorted((data / "ch4_training_images").iterdir())[3]
+    picture.write_bytes(picture.read_bytes()[:-200])
+    arguments = ["train", "text_small", "--data", str(data), "--out", str(tmp_path / "run"), "--set", *SETTINGS]
+    ended = subprocess.run(
+        torchrun(2, *arguments, "training.steps=14"), env=environment(), capture_output=True, text=True, timeout=200
+    )
+    assert ended.returncode != 0
+    said = [line for line in ended.stderr.splitlines() if line.startswith("maskrcnn train: ")]
+    assert any(picture.name in line for line in said) and "maskrcnn/" not in ended.stderr.replace(str(data), "")
+    # The launcher may have ended the other before it noticed.
+    assert set(said) - {line for line in said if picture.name in line} <= {
+        "maskrcnn train: another process has ended; if it could say why, that stands above"
+    }
+
+
+def test_each_says_what_it_left_out_of_its_own_pictures(tmp_path):
+    """Four pictures, each with a word that lies outside: two warnings of each process."""
+    data = write_icdar2015(tmp_path / "data", training=4)
+    for file in (data / "ch4_training_localization_transcription_gt").iterdir():
+        file.write_text(annotation([*WORDS, ((500, 500, 540, 500, 540, 520, 500, 520), "far")]), "utf-8")
+    arguments = ["train", "text_small", "--data", str(data), "--out", str(tmp_path / "run")]
+    settings = ["--set", *SETTINGS, "training.steps=4", "data.crop=0"]
+    ended = subprocess.run(
+        torchrun(2, *arguments, *settings), env=environment(), capture_output=True, text=True, timeout=200, check=True
+    )
+    warned = [line for line in ended.stderr.splitlines() if line.startswith("maskrcnn train: warning: ")]
+    assert len(warned) == len(set(warned)) == 4 and all("left out" in line for line in warned)

@@ -143,6 +143,19 @@ def test_the_loader_gives_the_same_batches_whatever_the_workers(workers):
     assert all(batch.images.is_contiguous(memory_format=torch.channels_last) for batch in loaded)
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not bind processes to processors")
+def test_no_more_workers_than_processors():
+    allowed = os.sched_getaffinity(0)
+    loader = training_loader(stream(), steps=4, workers=3)
+    try:
+        os.sched_setaffinity(0, [min(allowed)])
+        next(loader)
+        assert len(multiprocessing.active_children()) == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+        loader.close()
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_the_loader_draws_no_random_number_of_the_training(workers):
     torch.manual_seed(5)

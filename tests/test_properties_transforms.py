@@ -5,7 +5,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 from random_crops import random_crop
-from test_transforms import random_quadrilateral
+from random_inputs import random_quadrilateral
 
 from maskrcnn.data import transforms
 from maskrcnn.data.polygons import rasterize_parts

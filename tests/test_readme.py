@@ -10,6 +10,7 @@ from small_coco import write_coco
 from small_text import SETTINGS, picture, run, save_small_weights
 
 from maskrcnn import detector
+from maskrcnn.recipes import recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 SETS = ("icdar2015", "icdar2017", "ctw1500", "totaltext", "coco")
@@ -72,6 +73,15 @@ def test_the_table_leads_from_the_paper_to_a_module_and_a_test():
         modules, tests = (re.findall(r"\]\(([^)]+)\)", cell) for cell in (module, test))
         assert modules and all(path.startswith(("maskrcnn/", "csrc/")) for path in modules), row
         assert tests and all(re.fullmatch(r"tests/test_\w+\.py", path) for path in tests), row
+
+
+@pytest.mark.parametrize("name", ["text_small", "icdar2015", "ctw1500", "ctw1500_plus", "demo"])
+def test_the_settings_of_the_papers_tables_go_with_any_recipe_of_text(name):
+    rows = re.findall(r"^\| [^|]+ \| .*`(model\.[^`]+=[^`]+)`.*\|$", text_of("README.md"), re.MULTILINE)
+    assert len(rows) == 9
+    for row in rows:
+        steady = ["model.box_head.sampling_ratio=2", "model.mask_head.sampling_ratio=2", "model.backbone.norm=group"]
+        recipe(name).override([*steady, *row.split()])
 
 
 def test_make_knows_what_the_pages_ask_of_it():

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 from random_crops import random_crop
+from random_inputs import random_quadrilateral
 
 from maskrcnn.data import transforms
-from maskrcnn.data.polygons import area, bounds, pixel_box, rasterize
+from maskrcnn.data.polygons import area, pixel_box, rasterize
 from maskrcnn.structures import Sample
 
 BACKGROUND, FOREGROUND = 40, 220
@@ -44,15 +45,6 @@ def register(sample: Sample) -> float:
         bitmap[y1:y2, x1:x2] |= rasterize(polygon, box).astype(bool)
     union = (bright | bitmap).sum()
     return (bright & bitmap).sum() / union if union else 1.0
-
-
-def random_quadrilateral(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Clockwise, 40 to 110 pixels wide, 20 to 40 high, turned by up to 40 degrees, within the picture."""
-    w, h, angle = rng.uniform(40, 110), rng.uniform(20, 40), np.radians(rng.uniform(-40, 40))
-    corners = np.array([[-w, -h], [w, -h], [w, h], [-w, h]]) / 2 + rng.uniform(-4, 4, (4, 2))
-    corners = corners @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    low, high = bounds(corners)[:2], bounds(corners)[2:]
-    return corners + rng.uniform(-low, (width, height) - high)
 
 
 def textured(height: int, width: int, seed: int = 0) -> np.ndarray:

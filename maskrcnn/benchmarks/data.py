@@ -63,7 +63,7 @@ def comparisons(samples: DataSet, config: Config, name: str, crops: int) -> Iter
     for stage, ours, peer in (
         ("read and decode", _each(work.decode, numbers), _each(work.decode_whole, numbers)),
         ("scale and crop", _each(work.cut, numbers, decoded), _each(work.cut_whole, numbers, whole)),
-        ("mirror and colours", _each(work.recolour, numbers, cut), None),
+        ("colours", _each(work.recolour, numbers, cut), None),
         ("targets", lambda: work.targets(cut), None),
         ("normalise and collate", lambda: work.collate([sample.only([]) for sample in cut]), None),
         ("all", lambda: work.batches(crops), lambda: work.batches_of_whole(crops)),
@@ -145,9 +145,10 @@ def whole_then_crop(sample: Sample, view: View, data: DataConfig) -> Sample:
     # The middle of the picture is the middle of whatever holds it when it is turned.
     middle = view.points(np.array([[width / 2, height / 2]]))[0]
     x, y = np.rint(np.array(changed.image.shape[1::-1]) / 2 - middle).astype(int).tolist()
-    return transforms.crop(
+    cropped = transforms.crop(
         changed, x, y, view.size, view.size, minimum_visible=data.minimum_visible_fraction, cut=data.cut
     )
+    return transforms.flip_horizontal(cropped) if view.mirrored else cropped
 
 
 def _random(number: int) -> np.random.Generator:

@@ -111,7 +111,8 @@ def _message(error: Exception) -> str | None:
 
 
 def _say(command: str, message: str) -> None:
-    print(f"maskrcnn {command}: {message}", file=sys.stderr)
+    # In one piece, so that the lines of several processes do not run into each other.
+    sys.stderr.write(f"maskrcnn {command}: {message}\n")
 
 
 @contextmanager

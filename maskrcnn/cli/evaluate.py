@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -72,10 +71,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace, ranks: Ranks) -> None:
-    if not ranks.is_first:
-        warnings.simplefilter("ignore")  # the first has said the same
-    detector = load(arguments.weights, available_device(), all_settings(arguments))
-    samples = open_data(arguments.data, arguments.split, detector.config)
+    with ranks.heard_once():
+        detector = load(arguments.weights, available_device(), all_settings(arguments))
+        samples = open_data(arguments.data, arguments.split, detector.config)
     # Before the work, not after it: a folder may be impossible to make.
     out = Path(arguments.out)
     for folder in (out, *([Path(arguments.json).parent] if arguments.json else [])):

@@ -12,14 +12,17 @@ import torch
 
 from maskrcnn.cli.arguments import add_data, add_settings, all_settings
 from maskrcnn.cli.numbers import duration
-from maskrcnn.data.sources import open_data, training_stream
+from maskrcnn.config import Config, TrainingConfig
+from maskrcnn.data.sources import RENDERED, open_data, training_stream
 from maskrcnn.detector import available_device, find_weights
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.recipes import RECIPES, recipe
+from maskrcnn.settings import ConfigurationError
 from maskrcnn.training.checkpoint import load_weights, save_weights
 from maskrcnn.training.distributed import Ranks, joined
 from maskrcnn.training.loop import CHECKPOINT_NAME, LOG_NAME, WEIGHTS_NAME, TrainingSummary, train
 from maskrcnn.training.published import start_from
+from maskrcnn.training.schedule import learning_rate
 from maskrcnn.visualize import training_curves
 
 try:
@@ -45,6 +48,7 @@ last bit. A GPU is used if there is one.
 Several processes, each with a GPU of its own or with some of the processor's cores, share the pictures of each step:
 training.batch_size is that of all together, and the weights are those of one process, up to rounding (and up to norms
 of kind "batch", whose statistics are of each process's own pictures). A run may be resumed by another number of them.
+If one fails, all end; what was wrong stands above the report of torchrun.
 
 examples:
   python -m maskrcnn train coco_small --data data/coco --out runs/objects
@@ -75,24 +79,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Trains, and leaves weights and curves in the output folder, up to date at every checkpoint."""
-    with joined() as ranks:
-        _train(arguments, ranks)
-
-
-def _train(arguments: argparse.Namespace, ranks: Ranks) -> None:
-    if not ranks.is_first:
-        warnings.simplefilter("ignore")  # the first has said the same
     config = recipe(arguments.recipe).override(all_settings(arguments))
-    samples = open_data(arguments.data, arguments.split, config, for_training=True)
-    config = config.for_classes(samples.class_names).for_pictures(len(samples))
-    if config.model.keypoint_head.enabled:
-        config = config.for_keypoints(samples.keypoint_names, samples.skeleton)
-    batches = training_stream(samples, config, ranks.rank, ranks.count)
-    torch.manual_seed(config.training.seed)
-    model = MaskRCNN(config.model)
-    if arguments.init and not arguments.resume:
-        start_from(model, find_weights(arguments.init))
-    model.to(available_device())
+    with joined() as ranks:
+        _train(arguments, config, ranks)
+
+
+def _train(arguments: argparse.Namespace, config: Config, ranks: Ranks) -> None:
+    with ranks.heard_once():
+        _warn_of_fixed_norms(config, arguments)
+        for steps in ("steps", "warmup_steps"):
+            epochs = getattr(config.training, steps.replace("steps", "epochs"))
+            if arguments.data == RENDERED and epochs:
+                found = f"found {epochs:g} epochs with --data {RENDERED}, which has no end"
+                raise ConfigurationError(f"training.{steps}: {found}; expected training.{steps}=N")
+        samples = open_data(arguments.data, arguments.split, config, for_training=True)
+        config = config.for_classes(samples.class_names).for_pictures(len(samples))
+        if config.model.keypoint_head.enabled:
+            config = config.for_keypoints(samples.keypoint_names, samples.skeleton)
+        batches = training_stream(samples, config, ranks.rank, ranks.count)
+        torch.manual_seed(config.training.seed)
+        model = MaskRCNN(config.model)
+        if arguments.init and not arguments.resume:
+            start_from(model, find_weights(arguments.init))
+        model.to(available_device())
 
     out = Path(arguments.out)
     # Beside the weights, so that a run cannot go on with other pictures than it began with, unnoticed.
@@ -108,9 +117,7 @@ def _train(arguments: argparse.Namespace, ranks: Ranks) -> None:
         training_curves(out / LOG_NAME, out / CURVES_NAME)
 
     if ranks.is_first:
-        training, count = config.training, len(samples)
-        passes = training.steps * training.batch_size / count
-        print(f"{training.steps:,} steps of {training.batch_size} pictures: {passes:.3g} times all {count:,}")
+        _announce(config.training, len(samples))
     summary = train(
         model,
         batches,
@@ -124,6 +131,26 @@ def _train(arguments: argparse.Namespace, ranks: Ranks) -> None:
     )
     if ranks.is_first:
         _tell(summary, config.training.steps, out)
+
+
+def _warn_of_fixed_norms(config: Config, arguments: argparse.Namespace) -> None:
+    norm = config.model.backbone.norm
+    if norm in ("batch_eval", "batch_frozen") and not arguments.init and not arguments.resume:
+        warnings.warn(
+            f"{config.name} keeps the statistics of its norms (model.backbone.norm={norm}) and so learns little from "
+            "random weights; it is meant for a network that knows ImageNet (--init)",
+            stacklevel=2,
+        )
+
+
+def _announce(training: TrainingConfig, pictures: int) -> None:
+    passes = training.steps * training.batch_size / pictures
+    print(f"{training.steps:,} steps of {training.batch_size} pictures: {passes:.3g} times all {pictures:,}")
+    highest = max(learning_rate(step, training) for step in range(min(training.steps, training.warmup_steps + 1)))
+    warmup = f"after {training.warmup_steps:,} steps of warm-up"
+    if training.steps <= training.warmup_steps:
+        warmup = f"at the end; the warm-up to {training.learning_rate:g} would take {training.warmup_steps:,} steps"
+    print(f"learning rate {highest:g} {warmup}")
 
 
 def _tell(summary: TrainingSummary, steps: int, out: Path) -> None:

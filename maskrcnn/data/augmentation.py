@@ -28,7 +28,7 @@ class Augmentation:
         return self.recoloured(self.cut(sample, rng), rng)
 
     def cut(self, sample: Sample | UndecodedSample, rng: np.random.Generator) -> Sample:
-        """A random crop of the sample, or the whole picture at a random size."""
+        """A random crop of the sample, or the whole picture at a random size; either may be mirrored."""
         data = self.data
         if data.crop > 0:
             view = self.view(sample.annotated if isinstance(sample, UndecodedSample) else sample, rng)
@@ -39,7 +39,7 @@ class Augmentation:
         if data.short_sides:
             short_side = int(rng.choice(data.short_sides))
             whole = transforms.resize_to_fit(whole, short_side, self.image.long_side, self.image.rounding)
-        return whole
+        return transforms.flip_horizontal(whole) if rng.random() < data.flip_probability else whole
 
     def view(self, sample: Sample, rng: np.random.Generator) -> View:
         """What a crop of a sample shows; nobody looks at the sample's pixels."""
@@ -54,18 +54,17 @@ class Augmentation:
             independent_sides=data.independent_sides,
             crop_around=data.crop_around,
             around_object_probability=data.around_object_probability,
+            flip_probability=data.flip_probability,
         )
 
     def _degrees(self, rng: np.random.Generator) -> float:
         return rng.uniform(-self.data.rotation_degrees, self.data.rotation_degrees)
 
     def recoloured(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """The sample mirrored and in other colours, at random; on a crop that costs less than on a photograph."""
+        """The sample in other colours, at random; on a crop that costs less than on a photograph."""
         data = self.data
         if data.ignored == "paint":
             sample = transforms.paint_out_ignored(sample)
-        if rng.random() < data.flip_probability:
-            sample = transforms.flip_horizontal(sample)
         if rng.random() < data.colour_probability:
             sample = transforms.jitter_colour(sample, rng)
         return sample

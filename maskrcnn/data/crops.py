@@ -1,8 +1,8 @@
 """The square crops that training sees: drawn first, then made of no more of the picture than they show.
 
-How much a picture is scaled, how far it is turned and where the window lies is a `View`; to draw one takes the
-picture's size and its objects, not its pixels. They may not even be decoded yet: the cost of a crop depends on the
-window and hardly on the picture, however much that is enlarged.
+How much a picture is scaled, how far it is turned, where the window lies and whether it is mirrored is a `View`; to
+draw one takes the picture's size and its objects, not its pixels. They may not even be decoded yet: the cost of a crop
+depends on the window and hardly on the picture, however much that is enlarged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from maskrcnn.data.images import Box, DecodedPicture
-from maskrcnn.data.transforms import PADDING, Cut, keep_visible, moved, turning
+from maskrcnn.data.transforms import PADDING, Cut, flip_horizontal, keep_visible, moved, turning
 from maskrcnn.data.undecoded import UndecodedSample
 from maskrcnn.sample import Sample
 
@@ -39,6 +39,8 @@ class View:
     """By which the scaled picture is turned, counter-clockwise on the screen."""
     corner: np.ndarray
     """(2,) where its upper left corner is then, in pixels of the window, often outside of it."""
+    mirrored: bool = False
+    """Whether what the window shows is mirrored in the end. `points`, `back` and `part` are about the time before."""
 
     def points(self, points: np.ndarray) -> np.ndarray:
         """Where points (N, 2) of the picture are in the window."""
@@ -73,6 +75,7 @@ def random_view(
     degrees: float = 0.0,
     crop_around: Around = "one_object",
     around_object_probability: float = 0.8,
+    flip_probability: float = 0.0,
 ) -> View:
     """A window of size x size pixels at a random place of the picture, which is scaled at random and turned.
 
@@ -84,6 +87,9 @@ def random_view(
     may be anywhere. With "one_object" it holds an object chosen at random, or lies within it if the object is larger.
     "all_objects" is the rule of MMOCR's `RandomCropInstances`: see `_start_around_all`.
     A picture that is smaller than the window lies somewhere inside it.
+
+    With `flip_probability` the picture is mirrored before the window is placed, as in MMOCR. That its pixels are
+    mirrored after the crop, as is cheaper, makes no difference to what the window shows.
     """
     height, width = sample.image.shape[:2]
     sides = np.array([width, height])
@@ -103,11 +109,16 @@ def random_view(
     if rng.random() < around_object_probability and len(legible.labels):
         boxes = moved(legible, legible.image, view.points).boxes - np.tile(origin, 2)
         span = boxes[rng.integers(len(boxes))] if crop_around == "one_object" else _union(boxes, lengths)
+    mirrored = bool(rng.random() < flip_probability)
+    if mirrored and span is not None:
+        span = np.array([lengths[0] - span[2], span[1], lengths[0] - span[0], span[3]])
     starts = [
         _random_start(crop_around, length, size, None if span is None else span[axis::2].tolist(), rng)
         for axis, length in enumerate(lengths.tolist())
     ]
-    return replace(view, corner=-origin - starts)
+    if mirrored:
+        starts[0] = lengths[0] - size - starts[0]
+    return replace(view, corner=-origin - starts, mirrored=mirrored)
 
 
 def seen(
@@ -130,7 +141,8 @@ def seen(
     if view.leaves(height, width):
         known = keep_visible(known, (0, 0, width, height), minimum_visible)
     shown = moved(known, _pixels(part, view, *view.part(height, width), tuple(colour)), view.points)
-    return keep_visible(shown, (0, 0, view.size, view.size), minimum_visible, cut)
+    shown = keep_visible(shown, (0, 0, view.size, view.size), minimum_visible, cut)
+    return flip_horizontal(shown) if view.mirrored else shown
 
 
 def _pixels(

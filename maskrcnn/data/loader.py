@@ -126,10 +126,13 @@ class TrainingBatches(Dataset):
 def training_loader(batches: TrainingBatches, *, steps: int, start: int = 0, workers: int = 1) -> Iterator[Batch]:
     """Yields the batches of steps start to steps - 1, made ahead by `workers` processes (0: by this one).
 
-    Of a share in several parts, each step has so many. The batches do not depend on `workers`. A ValueError or OSError
-    while making one is raised here as it was there, one line, with the traceback of the worker as a note.
+    Of a share in several parts, each step has so many. The batches do not depend on `workers`, of which no more are
+    started than there are processors for this process: they would only wait for each other. A ValueError or OSError
+    while making a batch is raised here as it was there, one line, with the traceback of the worker as a note.
     """
     parts = batches.share.parts
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(workers, processors)
     loader = DataLoader(
         _ErrorsAsItems(batches),
         batch_size=None,

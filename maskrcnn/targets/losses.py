@@ -1,7 +1,8 @@
 """The losses of paper equation L = L_cls + L_box + L_mask, of keypoints and of the RPN, with their normalisation.
 
 Padded slots and negatives are masked, never selected, so no shape depends on the data; every denominator is at least
-1, so an image without objects gives a loss of 0 and not NaN. All losses have weight 1.
+1, so an image without objects gives a loss of 0 and not NaN. All have weight 1; only `variants/pyramid_masks.py` gives
+that of its masks another.
 """
 
 from __future__ import annotations
@@ -95,5 +96,5 @@ def keypoint_loss(logits: Tensor, cells: Tensor, valid: Tensor) -> Tensor:
 
 
 def total_loss(losses: dict[str, Tensor]) -> Tensor:
-    """The plain sum, 0-dim: all weights are 1 (paper section 3)."""
+    """The plain sum, 0-dim (paper section 3)."""
     return torch.stack(list(losses.values())).sum()

@@ -10,6 +10,7 @@ first process alone writes files.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -94,6 +95,18 @@ class Ranks:
             merged[rank :: self.count] = of_rank
         return merged
 
+    @contextmanager
+    def heard_once(self) -> Iterator[None]:
+        """For what all ranks do alike, such as opening a data set: of its warnings only the first rank's are heard."""
+        with warnings.catch_warnings():
+            if not self.is_first:
+                warnings.simplefilter("ignore")
+            yield
+
+
+class RankLost(ConnectionError):
+    """Another process has ended before its time, so this one cannot go on."""
+
 
 ALONE = Ranks()
 
@@ -103,7 +116,7 @@ def joined() -> Iterator[Ranks]:
     """The processes that torchrun has started, on NCCL if this PyTorch sees GPUs, otherwise on gloo; ALONE without it.
 
     Each process of a machine takes a GPU of its own, which `torch.device("cuda")` means from here on. Raises ValueError
-    if there are fewer GPUs than processes.
+    if there are fewer GPUs than processes, and RankLost if another process ends before its time.
     """
     if "LOCAL_RANK" not in os.environ:
         yield ALONE
@@ -114,8 +127,13 @@ def joined() -> Iterator[Ranks]:
         if local >= torch.cuda.device_count():
             raise ValueError(f"found {torch.cuda.device_count()} GPUs for process {local + 1} of this machine")
         torch.cuda.set_device(local)
-    torch.distributed.init_process_group("nccl" if on_gpu else "gloo")
     try:
+        torch.distributed.init_process_group("nccl" if on_gpu else "gloo")
         yield Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
-    finally:
-        torch.distributed.destroy_process_group()
+    except RuntimeError as error:
+        # NCCL's have a class of their own, gloo's are told by what they say.
+        if isinstance(error, torch.distributed.DistError) or "gloo" in str(error).lower():
+            raise RankLost("another process has ended; if it could say why, that stands above") from error
+        raise
+    # Not after an error: NCCL would wait for what the other processes have begun, and they for this one's end.
+    torch.distributed.destroy_process_group()
