@@ -4,11 +4,12 @@
 PYTHON ?= python3
 VENV   := .venv
 STAMP  := $(VENV)/.setup-complete
+READER := $(VENV)/.notebooks-complete
 
 # Several processes with a thread each: most tests are too small for more than one thread.
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: setup demo test test-fast test-gpu lint clean
+.PHONY: setup demo notebooks test test-fast test-gpu test-notebooks lint clean
 
 setup: $(STAMP)
 
@@ -25,6 +26,14 @@ $(STAMP): requirements.txt setup.py pyproject.toml $(shell find csrc -type f)
 demo: setup
 	$(VENV)/bin/python -m maskrcnn demo --out runs/demo
 
+# Jupyter is large, and only readers of the tutorial need it.
+$(READER): $(STAMP) notebooks/requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement notebooks/requirements.txt
+	@touch $@
+
+notebooks: $(READER)
+	$(VENV)/bin/jupyter lab notebooks/00-start-here.ipynb
+
 test: setup
 	$(PYTEST)
 
@@ -34,6 +43,9 @@ test-fast: setup
 # Also part of `make test`, where they are skipped if there is no GPU; here one can see why.
 test-gpu: setup
 	$(VENV)/bin/python -m pytest tests/gpu
+
+test-notebooks: $(READER)
+	$(VENV)/bin/python tests/run_notebooks.py
 
 lint: setup
 	$(VENV)/bin/ruff check .

@@ -3,12 +3,15 @@
 Without names it takes all in `notebooks/` and `notebooks/solutions/`. It fails if a cell raises or writes to standard
 error (a warning from our own code, say); all are executed before it says so. A notebook that took longer than it
 promises is marked: whether that is its fault or the machine's, a person has to say.
-With --write what the cells showed is stored in the notebooks, so that they can be read where no kernel runs.
+With --write what the cells showed is stored in the notebooks, so that they can be read where no kernel runs, and a
+picture of each chapter in `notebooks/thumbnails/`: that of the cell with the tag "thumbnail", or the first there is.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
+import io
 import sys
 import time
 from pathlib import Path
@@ -16,6 +19,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from PIL import Image
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 SECONDS = {"05-the-rpn": 120, "11-training": 240, "15-your-own-data": 120}
@@ -64,6 +68,19 @@ def write_results(notebook: nbformat.NotebookNode, path: Path) -> None:
     })  # fmt: skip
     nbformat.validate(notebook)
     nbformat.write(notebook, path)
+    if path.parent == NOTEBOOKS:
+        write_thumbnail(notebook, NOTEBOOKS / "thumbnails" / f"{path.stem}.png")
+
+
+def write_thumbnail(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """The picture that stands for a chapter, 360 pixels wide."""
+    cells = sorted(notebook.cells, key=lambda cell: "thumbnail" not in cell.metadata.get("tags", ()))
+    outputs = (output for cell in cells for output in cell.get("outputs", ()))
+    encoded = next(output.data["image/png"] for output in outputs if "image/png" in output.get("data", {}))
+    picture = Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB")
+    picture = picture.resize((360, round(360 * picture.height / picture.width)), Image.Resampling.LANCZOS)
+    path.parent.mkdir(exist_ok=True)
+    picture.quantize(64).save(path, optimize=True)
 
 
 def main() -> int:

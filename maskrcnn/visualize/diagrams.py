@@ -128,7 +128,7 @@ def show_boxes(
     Raises ValueError if there are labels, but not one for each box.
     """
     boxes = torch.as_tensor(boxes).detach().float().reshape(-1, 4).cpu().numpy()
-    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3, 0, 1]].reshape(-1, 5, 2)
+    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
     show_outlines(axes, corners, colour, style, width, legend)
     if labels and len(labels) != len(boxes):
         raise ValueError(f"found {len(labels)} labels, expected one for each of {len(boxes)} boxes")
