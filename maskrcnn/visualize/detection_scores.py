@@ -130,8 +130,8 @@ def error_breakdown(errors: DetectionErrors, ap50: float, picture: str | Path) -
         _finish(axes, empty=False)
     left.set_title(f"What the {total:,} best detections are", loc="left", fontsize=11)
     left.set_xlabel("detections: of each class as many as it has objects")
-    right.set_title(f"What mending each kind adds to AP50 ({ap50:.3f})", loc="left", fontsize=11)
-    right.set_xlabel("rise of AP50; they do not add up")
+    right.set_title("What mending each kind adds to AP50", loc="left", fontsize=11)
+    right.set_xlabel(f"rise of AP50 from {ap50:.3f}; they do not add up")
     right.set_xlim(left=min(0.0, *errors.costs.values()))
     figure.savefig(picture, format="png", dpi=110)
 
