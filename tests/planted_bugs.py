@@ -542,6 +542,14 @@ BUGS = (
         "self.running_var",
         "test_norms:test_epsilon_is_the_configured_one",
     ),
+    PlantedBug(
+        "fixed statistics that follow the model into training",
+        "maskrcnn.model.norms:make_norm",
+        '"batch_eval": EvalBatchNorm',
+        '"batch_eval": nn.BatchNorm2d',
+        "test_resnet:test_statistics_stay_fixed_whatever_the_mode",
+        {"norm": "batch_eval"},
+    ),
     # Pasting.
     PlantedBug(
         "corners of pixels for their middles",
@@ -1087,6 +1095,13 @@ BUGS = (
         "test_batch_order:test_by_hand_over_two_epochs",
     ),
     PlantedBug(
+        "a tenth times, not to the power of, the milestones passed",
+        "maskrcnn.training.schedule:learning_rate",
+        "0.1**passed",
+        "0.1 * passed",
+        "test_schedule:test_steps_fall_to_a_tenth_exactly_at_the_milestones",
+    ),
+    PlantedBug(
         "a rate that ignores the batch",
         "maskrcnn.config:TrainingConfig.for_pictures",
         "self.learning_rate * self.batch_size / self.learning_rate_batch",
@@ -1146,3 +1161,22 @@ BUGS = (
         "test_pyramid_masks:test_heights_are_cut_off_after_learning_and_not_before",
     ),
 )
+
+_BY_NAME = {bug.name: bug for bug in BUGS}
+CLINIC = tuple(
+    _BY_NAME[name]
+    for name in (
+        "x cut at the height",
+        "classes that begin with the background",
+        "one pixel added to every width and height",
+        "a tenth times, not to the power of, the milestones passed",
+        "corners of pixels for their middles",
+        "a mask loss divided by the slots",
+        "ratio = width / height",
+        "a ground truth that two detections may take",
+        "fixed statistics that follow the model into training",
+        "proposals not detached",
+    )
+)
+"""The patients of `notebooks/16-the-error-clinic.ipynb`, in its order. There they have numbers, not names: one shall
+see what is wrong with them before reading what it is."""

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from planted_bugs import BUGS, PlantedBug, planted, resolve
+from planted_bugs import BUGS, CLINIC, PlantedBug, planted, resolve
 
 CAUGHT = (AssertionError, pytest.fail.Exception)
 
@@ -22,6 +22,10 @@ def test_a_planted_bug_is_caught_and_its_test_passes_without_it(bug):
 
 def test_names_are_unique():
     assert len({bug.name for bug in BUGS}) == len(BUGS)
+
+
+def test_the_error_clinic_has_ten_different_patients():
+    assert len({bug.name for bug in CLINIC}) == len(CLINIC) == 10
 
 
 def test_a_bug_that_no_longer_fits_the_source_is_an_error():
