@@ -778,6 +778,14 @@ BUGS = (
         {"scale": 0.3, "progressive": False, "subsampling": 2},
     ),
     PlantedBug(
+        "a picture that lies on its side, measured upright",
+        "maskrcnn.data.images:_stored_size",
+        'image.format == "TIFF"',
+        "False",
+        "test_images:test_however_a_picture_lies_its_header_has_the_size_of_its_pixels",
+        {"format": "TIFF", "orientation": 6},
+    ),
+    PlantedBug(
         "width and height drawn together",
         "maskrcnn.data.crops:random_view",
         "rng.integers(*independent_sides, size=2)",
