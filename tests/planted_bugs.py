@@ -988,6 +988,14 @@ BUGS = (
         {"content": b'{"images": [], "images": []}', "message": ".*twice in one object"},
     ),
     PlantedBug(
+        "words of a picture of another size, taken for this one's",
+        "maskrcnn.data.images:EncodedPicture.check_size",
+        "(self.height, self.width) != (height, width)",
+        "False",
+        "test_coco:test_pictures_of_another_size_are_refused_by_name",
+        {"tmp_path": FOLDER},
+    ),
+    PlantedBug(
         "two lines that became one in silence",
         "maskrcnn.data.annotation_files:usable_words",
         "_CORNERS_IN_TEXT.search(word.transcription)",
