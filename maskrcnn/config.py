@@ -227,6 +227,11 @@ class Config(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         pyramids = self.model.mask_head.enabled and self.model.mask_head.targets == "pyramid"
+        if pyramids and self.data.format == "coco":
+            raise ConfigurationError(
+                "MaskHeadConfig.targets: found 'pyramid' with data.format coco, whose layout asks for objects, also "
+                "where they are called 'text'; expected it with a format of text"
+            )
         if pyramids and not self.finds_text:
             raise ConfigurationError(
                 f"MaskHeadConfig.targets: found 'pyramid' for classes {self.model.class_names} of "

@@ -778,6 +778,14 @@ BUGS = (
         {"scale": 0.3, "progressive": False, "subsampling": 2},
     ),
     PlantedBug(
+        "a picture that lies on its side, measured upright",
+        "maskrcnn.data.images:_stored_size",
+        'image.format == "TIFF"',
+        "False",
+        "test_images:test_however_a_picture_lies_its_header_has_the_size_of_its_pixels",
+        {"format": "TIFF", "orientation": 6},
+    ),
+    PlantedBug(
         "width and height drawn together",
         "maskrcnn.data.crops:random_view",
         "rng.integers(*independent_sides, size=2)",
@@ -978,6 +986,14 @@ BUGS = (
         "False",
         "test_mmocr:test_what_is_no_such_file",
         {"content": b'{"images": [], "images": []}', "message": ".*twice in one object"},
+    ),
+    PlantedBug(
+        "words of a picture of another size, taken for this one's",
+        "maskrcnn.data.images:EncodedPicture.check_size",
+        "(self.height, self.width) != (height, width)",
+        "False",
+        "test_coco:test_pictures_of_another_size_are_refused_by_name",
+        {"tmp_path": FOLDER},
     ),
     PlantedBug(
         "two lines that became one in silence",

@@ -203,7 +203,7 @@ def test_dict_and_back_also_through_json():
         ),
         (
             lambda: Config().override([*PYRAMIDS, "data.format=coco"]),
-            r"MaskHeadConfig.targets: found 'pyramid' for classes \('text',\) of coco, expected it only where text",
+            "MaskHeadConfig.targets: found 'pyramid' with data.format coco, whose layout asks for objects, also",
         ),
         (
             lambda: TextConfig(outlines="pixels", mask_threshold=0.4),
