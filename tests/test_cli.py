@@ -456,6 +456,19 @@ def test_scores_by_hand(capsys, scored, options, expected):
     assert len(words) == (9 if "--sweep" in options else 1)
 
 
+@pytest.mark.parametrize("texts", [{}, {"res_img_1.txt": ""}])
+def test_results_without_any_for_the_ground_truth_are_warned_of(capsys, scored, tmp_path, texts):
+    (tmp_path / "wrong").mkdir()
+    for name, text in texts.items():
+        (tmp_path / "wrong" / name).write_text(text)
+    assert main(["score", "icdar2015", str(scored[0]), str(tmp_path / "wrong"), "--json"]) == 0
+    printed, told = capsys.readouterr()
+    assert json.loads(printed)["recall"] == 0 and told.count("\n") == 1
+    assert told.startswith(f"maskrcnn score: warning: {tmp_path / 'wrong'}: found no result for any picture of ")
+    assert main(["score", "icdar2015", *map(str, scored)]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_thresholds_need_scores(capsys, scored, tmp_path):
     (tmp_path / "plain").mkdir()
     (tmp_path / "plain" / "res_img_1.txt").write_text("10,12,70,12,70,32,10,32\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import warnings
 from functools import partial
 
 from maskrcnn.data.icdar2017 import parse_icdar2017
@@ -26,6 +27,9 @@ def score_benchmark(arguments: argparse.Namespace) -> None:
     if arguments.script:
         protocol = protocol._replace(parse=partial(parse_icdar2017, script=arguments.script))
     images = read_image_texts(arguments.ground_truth, arguments.results, protocol)
+    if not any(image.detections for image in images):
+        pictures = f"any picture of {arguments.ground_truth}"
+        warnings.warn(f"{arguments.results}: found no result for {pictures}; is it the right path?", stacklevel=2)
     more = {}
     if arguments.sweep:
         sweep = score_at_thresholds(images if protocol.sweep_ignores else map(without_ignoring, images))
