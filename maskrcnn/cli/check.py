@@ -8,7 +8,7 @@ from pathlib import Path
 
 from maskrcnn.check_data import check, write_pictures
 from maskrcnn.cli.arguments import add_settings, add_split
-from maskrcnn.data.sources import FORMATS
+from maskrcnn.data.sources import FORMATS, open_files
 from maskrcnn.model.parts import region_strides
 from maskrcnn.recipes import RECIPES, recipe
 
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     default = arguments.dataset if arguments.dataset in RECIPES else "icdar2015"
     model = recipe(arguments.recipe or default).override(arguments.settings).model
     with warnings.catch_warnings(action="ignore"):  # what is skipped is listed below
-        samples = FORMATS[arguments.dataset](arguments.directory, arguments.split)
+        samples = open_files(arguments.directory, arguments.split, arguments.dataset)
     found = check(samples, model.anchors, model.image, region_strides(model))
     print(found.text())
     for path in write_pictures(samples, found, Path(arguments.out)):
