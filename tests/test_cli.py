@@ -20,12 +20,14 @@ from small_text import SETTINGS, WORDS, annotation, mistake, picture, run, save_
 
 import maskrcnn.cli
 from maskrcnn.cli import COMMANDS, command_module, main
+from maskrcnn.config import Config, setting_names
 from maskrcnn.data.icdar import ICDAR2015
 from maskrcnn.data.undecoded import UndecodedSample
-from maskrcnn.detector import load
+from maskrcnn.detector import find_weights, load
 from maskrcnn.evaluate import evaluate_texts
 from maskrcnn.evaluation.result_files import read_results
 from maskrcnn.evaluation.submission_files import write_submission
+from maskrcnn.recipes import RECIPES
 from maskrcnn.training.checkpoint import load_weights
 from maskrcnn.training.loop import NonFiniteLoss
 
@@ -67,7 +69,7 @@ def test_the_program_lists_its_commands(capsys):
         "score": ["PROTOCOL", "GT", "PRED", "--threshold T", "--sweep", "--json"],
         "render": ["DIR", "--format FORMAT", "--count N", "--seed S", "--size WxH", "--curved FRACTION"],
         "check": ["DATASET", "DIR", "--split S", "--recipe RECIPE"],
-        "info": [],
+        "info": ["RECIPE"],
     }.items(),
 )
 def test_help_names_every_argument_and_gives_an_example(capsys, command, arguments):
@@ -524,6 +526,23 @@ def test_info_says_what_somebody_who_helps_would_ask(capsys):
     said = run(capsys, "info")
     assert f"maskrcnn {maskrcnn.__version__}, Python {sys.version.split()[0]}" in said
     assert f"torch {torch.__version__}" in said and "compiled ops: n" in said and "devices: cpu (" in said
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_info_lists_the_settings_of_a_recipe_as_set_takes_them(capsys, name):
+    said = run(capsys, "info", name).splitlines()
+    assert [line.partition("=")[0] for line in said] == setting_names(RECIPES[name])
+    assert RECIPES[name].override(said) == RECIPES[name]
+    assert Config().override(said) == RECIPES[name], "from other settings, too"
+
+
+def test_info_lists_the_settings_of_weights(capsys, weights):
+    said = run(capsys, "info", weights)
+    assert "model.backbone.width=16\n" in said and load(weights).config == Config().override(said.splitlines())
+    shipped = load_weights(find_weights("text_small"))[1]
+    assert shipped != RECIPES["text_small"], "under this name the recipe is told, as the test above says"
+    said = mistake(capsys, "info", "nonesuch")
+    assert said.startswith("nonesuch: found no such file, expected weights or ") and "; or a recipe: demo, " in said
 
 
 def test_the_demo_is_told_where_and_with_which_seed(capsys, monkeypatch, tmp_path):
