@@ -413,9 +413,15 @@ def test_predictions_overwrite_neither_each_other_nor_a_picture(capsys, weights,
 
 def test_a_submission_needs_a_number_of_its_own_for_each_picture(capsys, weights, pictures, tmp_path):
     arguments = ["--out", tmp_path / "found", "--submission"]
-    assert "photo.jpg: found no number" in mistake(capsys, "predict", weights, "photo.jpg", *arguments)
-    said = mistake(capsys, "predict", weights, pictures[0], "picture_7.jpg", *arguments)
+    for name in ("photo.jpg", "picture_7.jpg"):
+        (tmp_path / name).write_bytes(pictures[1].read_bytes())
+    said = mistake(capsys, "predict", weights, tmp_path / "photo.jpg", *arguments)
+    expected = "expected one such as img_12: --submission names its files by the numbers of the pictures"
+    assert said == f"photo.jpg: found no number in the name, {expected}"
+    said = mistake(capsys, "predict", weights, pictures[0], tmp_path / "picture_7.jpg", *arguments)
     assert "several pictures have the number 7" in said
+    said = mistake(capsys, "predict", weights, pictures[0], tmp_path / "none.jpg", *arguments)
+    assert said == f"{tmp_path / 'none.jpg'}: found no such file, expected a picture"
     assert not (tmp_path / "found").exists()
 
 
