@@ -83,7 +83,7 @@ def test_evaluation_and_prediction_name_it_too(capsys, data, weights, kind):
     said = mistake(capsys, "evaluate", weights, "--data", data, "--out", data.parent / "e", "--split", "test")
     assert said.startswith(message)
     said = mistake(capsys, "predict", weights, path, "--out", data.parent / "found")
-    assert said.startswith("1 of 1 pictures cannot be read: ") and message.removeprefix("img_2.jpg") in said
+    assert said.startswith("1 of 1 picture cannot be read: ") and message.removeprefix("img_2.jpg") in said
 
 
 def test_a_check_lists_all_damaged_pictures_and_goes_on(capsys, data):

@@ -457,9 +457,10 @@ def test_scores_by_hand(capsys, scored, options, expected):
     assert tuple(score.values()) == pytest.approx(expected)
     words = run(capsys, "score", "icdar2015", *scored, *options).splitlines()
     recall, precision, hmean, _, matched, truths, detections = expected
+    noun = "detection" if detections == 1 else "detections"
     assert words[-1] == (
         f"recall {recall:.6f}, precision {precision:.6f}, hmean {hmean:.6f} "
-        f"({matched} matched of {truths} ground truths and {detections} detections)"
+        f"({matched} matched of {truths} ground truths and {detections} {noun})"
     )
     assert len(words) == (9 if "--sweep" in options else 1)
 

@@ -19,6 +19,7 @@ from maskrcnn.evaluation.text_scores import (
     score_texts,
     without_ignoring,
 )
+from maskrcnn.wording import counted
 
 
 def score_benchmark(arguments: argparse.Namespace) -> None:
@@ -63,7 +64,8 @@ def in_words(score: TextScores) -> str:
     """A score and what it was counted from, in one line."""
     return (
         f"recall {score.recall:.6f}, precision {score.precision:.6f}, hmean {score.hmean:.6f} "
-        f"({score.matched} matched of {score.ground_truths} ground truths and {score.detections} detections)"
+        f"({score.matched:,} matched of {counted(score.ground_truths, 'ground truths')} "
+        f"and {counted(score.detections, 'detections')})"
     )
 
 

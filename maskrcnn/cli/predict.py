@@ -20,6 +20,7 @@ from maskrcnn.objects import FoundObject
 from maskrcnn.ops import run_length
 from maskrcnn.text import TextShape
 from maskrcnn.visualize import draw_detections, draw_objects
+from maskrcnn.wording import counted
 
 HELP = "find text or objects in pictures"
 DETAILS = """
@@ -104,16 +105,18 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.json:
             print(json.dumps(record))
         else:
-            print(f"{path}: {len(records)} {noun}: {out / path.stem}.png")
+            print(f"{path}: {counted(len(records), noun)}: {out / path.stem}.png")
     if unreadable:
         lost = "; submission.zip was not written" if arguments.submission else ""
-        raise ValueError(f"{len(unreadable)} of {len(paths)} pictures cannot be read: {'; '.join(unreadable)}{lost}")
+        share = f"{len(unreadable)} of {counted(len(paths), 'pictures')}"
+        raise ValueError(f"{share} cannot be read: {'; '.join(unreadable)}{lost}")
     if arguments.submission:
         written = write_submission(out / "submission.zip", results, arguments.scores, protocol)
         stream = sys.stderr if arguments.json else sys.stdout  # standard output is a line a picture then
         for message in written.dropped:
             print(message, file=stream)
-        print(f"{out / 'submission.zip'}: {written.texts} texts in {written.files} files", file=stream)
+        contents = f"{counted(written.texts, 'texts')} in {counted(written.files, 'files')}"
+        print(f"{out / 'submission.zip'}: {contents}", file=stream)
 
 
 def _text_record(found: TextShape) -> dict[str, Any]:
