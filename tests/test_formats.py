@@ -105,7 +105,7 @@ def test_mmocrs_files_can_be_trained_on(capsys, tmp_path):
     files = {"imgs/training/img_1.jpg": picture_bytes(128, 96), "instances_training.json": json.dumps(instances)}
     data = write_files(tmp_path / "data", files)
     said = run(capsys, "check", "mmocr", data, "--out", tmp_path / "check")
-    assert said.startswith("1 images, 1 words, 0 of them don't care")
+    assert said.startswith("1 image, 1 word, 0 of them don't care")
     np.testing.assert_array_equal(
         open_data(str(data), "train", small_config("data.format=mmocr"))[0].boxes, [[10, 10, 50, 30]]
     )
