@@ -1109,6 +1109,20 @@ BUGS = (
         "self.learning_rate",
         "test_config:test_steps_and_rates_follow_from_pictures_and_batch",
     ),
+    PlantedBug(
+        "a list of one written as its only element",
+        "maskrcnn.settings:_written",
+        "if len(parts) == 1",
+        "if len(parts) == 0",
+        "test_config:test_assignments_of_every_kind_of_value_change_nothing",
+    ),
+    PlantedBug(
+        "nothing in the singular",
+        "maskrcnn.wording:counted",
+        "number == 1",
+        "number <= 1",
+        "test_wording:test_counts_are_said_with_the_right_number",
+    ),
     # Text.
     PlantedBug(
         "a box moved by row and column for column and row",

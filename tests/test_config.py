@@ -21,6 +21,7 @@ from maskrcnn.config import (
     TrainingConfig,
     setting_names,
 )
+from maskrcnn.settings import as_assignments
 
 PYRAMIDS = ["model.mask_head.targets=pyramid", "text.outlines=planes"]
 
@@ -103,6 +104,16 @@ def test_dict_and_back_also_through_json():
     config = Config().override(["model.class_names='cat','dog'", "training.milestones=(0.25,)", "name=x"])
     assert Config.from_dict(config.to_dict()) == config
     assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_assignments_of_every_kind_of_value_change_nothing():
+    changes = ["data.padded_sizes=(64, 96),", "data.crop=0", "model.class_names='a b',\"it's\"", "name=x y"]
+    changes += ["training.milestones=()", "training.weight_decay=1e-7", "model.variant.mask_hidden=1024"]
+    config = Config().override(changes)
+    said = as_assignments(config)
+    written = {"data.padded_sizes=(64,96),", "training.milestones=()", "model.variant.mask_hidden=1024,", "name=x y"}
+    assert written < set(said) and "model.class_names='a b',\"it's\"" in said
+    assert Config().override(said) == config
 
 
 # Errors.
