@@ -79,8 +79,8 @@ class DataCheck:
         lines += self._class_lines()
         sizes = sorted(self.picture_sizes.items(), key=lambda item: -item[1])
         listed = ", ".join(f"{width} x {height} ({count:,})" for (height, width), count in sizes[:5])
-        more = f" and {counted(len(sizes) - 5, 'further sizes')}" if len(sizes) > 5 else ""
-        return [*lines, f"pictures, width x height: {listed}{more}"]
+        more = f" and {counted(len(sizes) - 5, 'more sizes')}" if len(sizes) > 5 else ""
+        return [*lines, f"width x height: {listed}{more}"]
 
     def _class_lines(self) -> list[str]:
         if len(self.classes) < 2:

@@ -32,6 +32,7 @@ from maskrcnn.settings import (
     Section,
     Sides,
     Whole,
+    as_assignments,
     override,
     section_from_dict,
     setting_names,
@@ -275,6 +276,15 @@ class Config(Section):
     def from_dict(values: dict[str, Any]) -> Config:
         """The inverse of `to_dict`; raises ConfigurationError for unknown and for wrong settings."""
         return section_from_dict(Config, values)
+
+    def assignments(self) -> list[str]:
+        """Every setting as "training.steps=200": given to `override`, they change nothing.
+
+        Numbers of steps for which epochs stand are left out.
+        """
+        training = self.training
+        replaced = {"training.steps": training.epochs, "training.warmup_steps": training.warmup_epochs}
+        return [line for line in as_assignments(self) if not replaced.get(line.partition("=")[0])]
 
     def override(self, assignments: list[str]) -> Config:
         """A copy with changes such as "training.steps=200" or "model.backbone.depth=18".

@@ -554,7 +554,10 @@ def test_info_says_what_somebody_who_helps_would_ask(capsys):
 @pytest.mark.parametrize("name", RECIPES)
 def test_info_lists_the_settings_of_a_recipe_as_set_takes_them(capsys, name):
     said = run(capsys, "info", name).splitlines()
-    assert [line.partition("=")[0] for line in said] == setting_names(RECIPES[name])
+    listed = [line.partition("=")[0] for line in said]
+    # Numbers of steps for which epochs stand are no settings of a recipe.
+    in_epochs = {"training.steps", "training.warmup_steps"} if RECIPES[name].training.epochs else set()
+    assert listed == [key for key in setting_names(RECIPES[name]) if key not in in_epochs]
     assert RECIPES[name].override(said) == RECIPES[name]
     assert Config().override(said) == RECIPES[name], "from other settings, too"
 

@@ -21,7 +21,6 @@ from maskrcnn.config import (
     TrainingConfig,
     setting_names,
 )
-from maskrcnn.settings import as_assignments
 
 PYRAMIDS = ["model.mask_head.targets=pyramid", "text.outlines=planes"]
 
@@ -110,7 +109,7 @@ def test_assignments_of_every_kind_of_value_change_nothing():
     changes = ["data.padded_sizes=(64, 96),", "data.crop=0", "model.class_names='a b',\"it's\"", "name=x y"]
     changes += ["training.milestones=()", "training.weight_decay=1e-7", "model.variant.mask_hidden=1024"]
     config = Config().override(changes)
-    said = as_assignments(config)
+    said = config.assignments()
     written = {"data.padded_sizes=(64,96),", "training.milestones=()", "model.variant.mask_hidden=1024,", "name=x y"}
     assert written < set(said) and "model.class_names='a b',\"it's\"" in said
     assert Config().override(said) == config

@@ -13,7 +13,6 @@ from maskrcnn import ops
 from maskrcnn.config import Config
 from maskrcnn.detector import find_weights, shipped_weights
 from maskrcnn.recipes import RECIPES
-from maskrcnn.settings import as_assignments
 from maskrcnn.training.checkpoint import load_weights
 
 HELP = "versions, which ops are compiled, devices; or all settings of a recipe"
@@ -40,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Prints the settings that are asked for, otherwise what somebody who wants to help would ask for."""
     if arguments.recipe is not None:
-        print("\n".join(as_assignments(_configuration(arguments.recipe))))
+        print("\n".join(_configuration(arguments.recipe).assignments()))
         return
     print(f"maskrcnn {maskrcnn.__version__}, Python {platform.python_version()}, {platform.platform()}")
     print(f"torch {torch.__version__}, numpy {numpy.__version__}")
