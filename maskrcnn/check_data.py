@@ -17,6 +17,7 @@ from maskrcnn.config import AnchorConfig, ImageConfig
 from maskrcnn.data.loader import DataSet
 from maskrcnn.sample import Sample
 from maskrcnn.visualize import contact_sheet, coverage_by_size, draw_sample
+from maskrcnn.wording import counted
 
 EXAMPLES = 9
 """Pictures that are drawn with their objects."""
@@ -50,8 +51,10 @@ class DataCheck:
     """(N,) its long side."""
     outside: int
     """Regions of which a corner lies outside the picture."""
+    unreadable: tuple[str, ...]
+    """One message for each picture that cannot be read: a training stops when it comes to one."""
     problems: tuple[str, ...]
-    """What could not be read, and what the data set's reader reported, as file:line: what."""
+    """What the data set's reader reported, as file:line: what. It stops nobody."""
     skipped: int
     """How many of the problems left something out."""
     coverage: Coverage
@@ -65,7 +68,8 @@ class DataCheck:
         return "\n".join([*self._counts(), "", *self._sizes(), *self._problem_lines(), "", *self._coverage_lines()])
 
     def _counts(self) -> list[str]:
-        lines = [f"{self.images:,} images, {self.objects:,} {self.noun}, {self.ignored:,} of them don't care"]
+        objects = counted(self.objects, self.noun)
+        lines = [f"{counted(self.images, 'images')}, {objects}, {self.ignored:,} of them don't care"]
         if self.only_ignored:
             lines.append(f"  {_named(self.only_ignored)} only don't-care {self.noun}")
         if self.empty:
@@ -75,8 +79,8 @@ class DataCheck:
         lines += self._class_lines()
         sizes = sorted(self.picture_sizes.items(), key=lambda item: -item[1])
         listed = ", ".join(f"{width} x {height} ({count:,})" for (height, width), count in sizes[:5])
-        more = f" and {len(sizes) - 5} more sizes" if len(sizes) > 5 else ""
-        return [*lines, f"pictures, width x height: {listed}{more}"]
+        more = f" and {counted(len(sizes) - 5, 'more sizes')}" if len(sizes) > 5 else ""
+        return [*lines, f"width x height: {listed}{more}"]
 
     def _class_lines(self) -> list[str]:
         if len(self.classes) < 2:
@@ -89,7 +93,7 @@ class DataCheck:
     def _sizes(self) -> list[str]:
         if not len(self.heights):
             return []
-        legible = f"{len(self.heights):,} {self.noun} to be found, in pixels of the pictures"
+        legible = f"{counted(len(self.heights), self.noun)} to be found, in pixels of the pictures"
         header = "".join(f"{title:>10}" for title in ("smallest", "5 %", "25 %", "median", "75 %", "95 %", "largest"))
         rows = [f"{legible}:", " " * 16 + header]
         ratios = self.widths / np.maximum(self.heights, 1e-9)
@@ -99,13 +103,13 @@ class DataCheck:
         return rows
 
     def _problem_lines(self) -> list[str]:
-        lines = [f"{self.outside:,} {self.noun} reach outside their picture"] if self.outside else []
-        if not self.problems:
-            return ["", *lines, "nothing skipped, nothing degenerate"]
-        lines.append(f"{len(self.problems):,} problems, {self.skipped:,} of them skipped:")
-        lines += [f"  {problem}" for problem in self.problems[:_LISTED]]
-        if len(self.problems) > _LISTED:
-            lines.append(f"  ... and {len(self.problems) - _LISTED:,} more")
+        lines = [f"{counted(self.outside, self.noun)} not wholly inside the picture"] if self.outside else []
+        if self.unreadable:
+            lines += _list(f"{counted(len(self.unreadable), 'pictures')} at which training stops:", self.unreadable)
+        if self.problems:
+            lines += _list(f"{counted(len(self.problems), 'problems')}, {self.skipped:,} skipped:", self.problems)
+        if not self.unreadable and not self.problems:
+            lines.append("nothing skipped, nothing degenerate")
         return ["", *lines]
 
     def _coverage_lines(self) -> list[str]:
@@ -134,8 +138,8 @@ class DataCheck:
         missed = coverage.wrong_size + coverage.wrong_ratio + coverage.off_grid
         if missed:
             lines.append(
-                f"  {missed:,} {self.noun} below 0.5: {coverage.wrong_size:,} find no anchor of their size, for "
-                f"{coverage.wrong_ratio:,} none its proportions, {coverage.off_grid:,} lie between anchors"
+                f"  {counted(missed, self.noun)} below 0.5: {coverage.wrong_size:,} of a size that no anchor has, "
+                f"{coverage.wrong_ratio:,} of proportions that none has, {coverage.off_grid:,} between anchors"
             )
         if coverage.alternatives:
             lines.append("what would reach more of them:")
@@ -154,18 +158,18 @@ def check(
 
     Pictures are not decoded where a data set knows its samples without them: `annotated(index)`, and
     `check_picture(index)`, which raises ValueError if that is not a picture of their size (`maskrcnn.data.coco`). What
-    its reader found odd a data set may have as `problems`. A picture that cannot be read becomes
-    a problem, so that one run finds all of them. Raises ValueError if there is not one anchor size for each level.
+    its reader found odd a data set may have as `problems`. A picture that cannot be read is noted and passed over, so
+    that one run finds all of them. Raises ValueError if there is not one anchor size for each level.
     """
     sizes: Counter[tuple[int, int]] = Counter()
-    polygons, polygon_sizes, only_ignored, empty, with_objects, problems = [], [], [], [], [], []
+    polygons, polygon_sizes, only_ignored, empty, with_objects, unreadable = [], [], [], [], [], []
     classes: Counter[int] = Counter()
     objects = outside = 0
     for index, name in enumerate(dataset.names):
         try:
             sample = _read(dataset, index)
         except ValueError as error:
-            problems.append(str(error))
+            unreadable.append(str(error))
             continue
         size, found = sample.image.shape[:2], [np.concatenate(parts) for parts in sample.parts]
         sizes[size] += 1
@@ -179,7 +183,6 @@ def check(
             with_objects.append(index)
         else:
             (only_ignored if len(found) else empty).append(name)
-    skipped = len(problems)
     reported = getattr(dataset, "problems", ())
     heights, widths = _rectangle_sides(polygons)
     return DataCheck(
@@ -194,8 +197,9 @@ def check(
         heights=heights,
         widths=widths,
         outside=outside,
-        problems=(*problems, *(str(problem) for problem in reported)),
-        skipped=skipped + sum(bool(getattr(problem, "skipped", True)) for problem in reported),
+        unreadable=tuple(unreadable),
+        problems=tuple(str(problem) for problem in reported),
+        skipped=sum(bool(getattr(problem, "skipped", True)) for problem in reported),
         coverage=measure_coverage(_bounds(polygons), np.array(polygon_sizes).reshape(-1, 2), anchors, image, strides),
         anchors=anchors,
         image=image,
@@ -215,7 +219,7 @@ def draw_examples(dataset: DataSet, found: DataCheck) -> Image.Image:
             continue
         pictures.append(draw_sample(sample, dataset.class_names if len(dataset.class_names) > 1 else ()))
         ignored = f", {sample.ignore.sum()} don't care" if sample.ignore.any() else ""
-        captions.append(f"{sample.name}: {len(sample.labels)} {found.noun}{ignored}")
+        captions.append(f"{sample.name}: {counted(len(sample.labels), found.noun)}{ignored}")
     return contact_sheet(pictures, columns=3, captions=captions, cell=640)
 
 
@@ -266,7 +270,13 @@ def _wrapped(start: str, entries: Sequence[str]) -> list[str]:
     return textwrap.wrap(start + ", ".join(entries), 116, subsequent_indent="  ", drop_whitespace=True)
 
 
+def _list(title: str, entries: Sequence[str]) -> list[str]:
+    """A title with the first few entries below it."""
+    more = [f"  ... and {len(entries) - _LISTED:,} more"] if len(entries) > _LISTED else []
+    return [title, *(f"  {entry}" for entry in entries[:_LISTED]), *more]
+
+
 def _named(names: Sequence[str]) -> str:
     """`1 image (img_3.jpg) has` or `12 images (img_3.jpg, img_7.jpg, img_9.jpg, ...) have`."""
     listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return f"{len(names):,} image ({listed}) has" if len(names) == 1 else f"{len(names):,} images ({listed}) have"
+    return f"{counted(len(names), 'images')} ({listed}) {'has' if len(names) == 1 else 'have'}"

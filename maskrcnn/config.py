@@ -32,6 +32,7 @@ from maskrcnn.settings import (
     Section,
     Sides,
     Whole,
+    as_assignments,
     override,
     section_from_dict,
     setting_names,
@@ -227,6 +228,11 @@ class Config(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         pyramids = self.model.mask_head.enabled and self.model.mask_head.targets == "pyramid"
+        if pyramids and self.data.format == "coco":
+            raise ConfigurationError(
+                "MaskHeadConfig.targets: found 'pyramid' with data.format coco, whose layout asks for objects, also "
+                "where they are called 'text'; expected it with a format of text"
+            )
         if pyramids and not self.finds_text:
             raise ConfigurationError(
                 f"MaskHeadConfig.targets: found 'pyramid' for classes {self.model.class_names} of "
@@ -270,6 +276,15 @@ class Config(Section):
     def from_dict(values: dict[str, Any]) -> Config:
         """The inverse of `to_dict`; raises ConfigurationError for unknown and for wrong settings."""
         return section_from_dict(Config, values)
+
+    def assignments(self) -> list[str]:
+        """Every setting as "training.steps=200": given to `override`, they change nothing.
+
+        Numbers of steps for which epochs stand are left out.
+        """
+        training = self.training
+        replaced = {"training.steps": training.epochs, "training.warmup_steps": training.warmup_epochs}
+        return [line for line in as_assignments(self) if not replaced.get(line.partition("=")[0])]
 
     def override(self, assignments: list[str]) -> Config:
         """A copy with changes such as "training.steps=200" or "model.backbone.depth=18".

@@ -12,6 +12,7 @@ import difflib
 import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
+from operator import attrgetter
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 
@@ -106,6 +107,22 @@ def setting_names(section: Section, prefix: str = "") -> list[str]:
         else:
             names.append(prefix + field.name)
     return names
+
+
+def as_assignments(section: Section) -> list[str]:
+    """Every setting of a section as "training.steps=200": given to `override`, they change nothing.
+
+    Most of them can stand in a shell as they are: lists have no brackets around them, and no spaces.
+    """
+    return [f"{name}={_written(attrgetter(name)(section))}" for name in setting_names(section)]
+
+
+def _written(value: Any) -> str:
+    """A value as `_parse` reads it."""
+    if not isinstance(value, tuple) or not value:
+        return value if isinstance(value, str) else repr(value)
+    parts = [f"({_written(part)})" if isinstance(part, tuple) else repr(part) for part in value]
+    return ",".join(parts) + ("," if len(parts) == 1 else "")
 
 
 def _tuples(value: Any) -> Any:

@@ -786,6 +786,14 @@ BUGS = (
         {"scale": 0.3, "progressive": False, "subsampling": 2},
     ),
     PlantedBug(
+        "a picture that lies on its side, measured upright",
+        "maskrcnn.data.images:_stored_size",
+        'image.format == "TIFF"',
+        "False",
+        "test_images:test_however_a_picture_lies_its_header_has_the_size_of_its_pixels",
+        {"format": "TIFF", "orientation": 6},
+    ),
+    PlantedBug(
         "width and height drawn together",
         "maskrcnn.data.crops:random_view",
         "rng.integers(*independent_sides, size=2)",
@@ -988,6 +996,14 @@ BUGS = (
         {"content": b'{"images": [], "images": []}', "message": ".*twice in one object"},
     ),
     PlantedBug(
+        "words of a picture of another size, taken for this one's",
+        "maskrcnn.data.images:EncodedPicture.check_size",
+        "(self.height, self.width) != (height, width)",
+        "False",
+        "test_coco:test_pictures_of_another_size_are_refused_by_name",
+        {"tmp_path": FOLDER},
+    ),
+    PlantedBug(
         "two lines that became one in silence",
         "maskrcnn.data.annotation_files:usable_words",
         "_CORNERS_IN_TEXT.search(word.transcription)",
@@ -1107,6 +1123,20 @@ BUGS = (
         "self.learning_rate * self.batch_size / self.learning_rate_batch",
         "self.learning_rate",
         "test_config:test_steps_and_rates_follow_from_pictures_and_batch",
+    ),
+    PlantedBug(
+        "a list of one written as its only element",
+        "maskrcnn.settings:_written",
+        "if len(parts) == 1",
+        "if len(parts) == 0",
+        "test_config:test_assignments_of_every_kind_of_value_change_nothing",
+    ),
+    PlantedBug(
+        "nothing in the singular",
+        "maskrcnn.wording:counted",
+        "number == 1",
+        "number <= 1",
+        "test_wording:test_counts_are_said_with_the_right_number",
     ),
     # Text.
     PlantedBug(

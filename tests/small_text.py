@@ -18,6 +18,7 @@ from maskrcnn.recipes import recipe
 from maskrcnn.training.checkpoint import save_weights
 
 SETTINGS = [
+    "model.backbone.depth=14",
     "model.backbone.width=16",  # with 8, PyTorch 2.13 corrupts memory in the gradient of a strided 1 x 1 convolution
     "model.backbone.norm=group",  # random weights mean something only where norms have no memory
     "model.backbone.pyramid_norm=none",

@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from small_text import SETTINGS, annotation, mistake, picture, run, save_small_weights, write_icdar2015
 
-from maskrcnn.cli import main
+from maskrcnn.cli import MISTAKE, main
 from maskrcnn.data import archives
 from maskrcnn.training.checkpoint import load_checkpoint, load_weights
 
@@ -83,14 +83,17 @@ def test_evaluation_and_prediction_name_it_too(capsys, data, weights, kind):
     said = mistake(capsys, "evaluate", weights, "--data", data, "--out", data.parent / "e", "--split", "test")
     assert said.startswith(message)
     said = mistake(capsys, "predict", weights, path, "--out", data.parent / "found")
-    assert said.startswith("1 of 1 pictures cannot be read: ") and message.removeprefix("img_2.jpg") in said
+    assert said.startswith("1 of 1 picture cannot be read: ") and message.removeprefix("img_2.jpg") in said
 
 
 def test_a_check_lists_all_damaged_pictures_and_goes_on(capsys, data):
     for number, (content, _) in zip((2, 3), list(damaged_pictures().values()), strict=False):
         (data / PICTURES / f"img_{number}.jpg").write_bytes(content)
-    said = run(capsys, *check_arguments(data))
-    assert "2 problems, 2 of them skipped:" in said
+    assert main([str(argument) for argument in check_arguments(data)]) == MISTAKE
+    said, told = capsys.readouterr()
+    assert "2 pictures at which training stops:" in said and "examples.jpg" in said
+    assert told.startswith(f"maskrcnn check: {data}: 2 of 3 pictures cannot be read, and training stops there: img_2")
+    assert told.endswith("; and 1 more\n")
     assert all(f"\n  {damaged_pictures()[kind][1]}" in said.replace("img_3", "img_2") for kind in ("truncated", "text"))
 
 
@@ -191,7 +194,7 @@ def test_a_line_that_cannot_be_read_is_told_with_its_place(capsys, data, weights
 def test_a_quadrilateral_that_makes_no_sense_is_said_and_training_goes_on(capsys, data, corners, what, skipped):
     annotate(data, f"{WORD}{corners},bad\r\n")
     said = run(capsys, *check_arguments(data))
-    assert f"1 problems, {int(skipped)} of them skipped:\n  gt_img_2.txt:2: found {what}" in said
+    assert f"\n1 problem, {int(skipped)} skipped:\n  gt_img_2.txt:2: found {what}" in said
     assert f"3 images, {7 if skipped else 8} words" in said
     capsys.readouterr()
     assert main([str(argument) for argument in train_arguments(data, data.parent / "run")]) == 0

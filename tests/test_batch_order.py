@@ -65,6 +65,13 @@ def test_every_picture_has_its_turn_equally_often(groups):
     assert len(seen) == 14 and 36 <= min(seen.values()) <= max(seen.values()) <= 40
 
 
+def test_a_picture_alone_in_its_group_makes_a_batch_of_nothing_else():
+    order = BatchOrder(17, 16, seed=3, groups=[0] * 16 + [1])
+    batches = [order(step) for step in range(17)]
+    assert [batch for batch in batches if 16 in batch] == [[16] * 16]
+    assert all(sorted(batch) == list(range(16)) for batch in batches if 16 not in batch)
+
+
 def test_another_seed_another_order():
     first, second = BatchOrder(50, 10, seed=0), BatchOrder(50, 10, seed=1)
     assert first(0) != second(0) and first(0) == BatchOrder(50, 10, seed=0)(0)

@@ -103,7 +103,7 @@ def test_heights_against_a_search_over_all_angles():
 
 def test_pictures_are_not_decoded_where_the_data_set_knows_their_size():
     found = check(WithShortcuts(*TYPICAL, ValueError("img_5.jpg: no such file")), ANCHORS, IMAGE)
-    assert found.problems == ("img_5.jpg: no such file",)
+    assert found.unreadable == ("img_5.jpg: no such file",) and found.problems == ()
     assert found.picture_sizes == {(300, 500): 4}
     assert (found.objects, found.ignored) == (4, 2)
     assert "500 x 300 (4)" in found.text()
@@ -113,16 +113,17 @@ def test_words_outside_the_picture_are_counted():
     inside, outside = rectangle(0, 0, 400, 400), rectangle(390, 10, 20, 5)
     found = check(Made(((inside, outside), [False, True])), ANCHORS, IMAGE)
     assert found.outside == 1
-    assert "1 words reach outside their picture" in found.text()
+    assert "\n1 word not wholly inside the picture\n" in found.text()
 
 
 def test_unreadable_pictures_are_all_named():
     broken = [ValueError(f"img_{number}.jpg: found an empty file, expected a picture") for number in (1, 3)]
     dataset = Made(broken[0], TYPICAL[0], broken[1])
     found = check(dataset, ANCHORS, IMAGE)
-    assert (found.images, found.objects, found.skipped) == (3, 2, 2)
-    assert found.problems == tuple(str(error) for error in broken)
-    assert "2 problems, 2 of them skipped:\n  img_1.jpg: found an empty file" in found.text()
+    assert (found.images, found.objects, found.skipped) == (3, 2, 0)
+    assert found.unreadable == tuple(str(error) for error in broken) and found.problems == ()
+    assert "2 pictures at which training stops:\n  img_1.jpg: found an empty file" in found.text()
+    assert "skipped" not in found.text(), "training does not pass them over"
 
 
 def test_problems_of_the_reader_are_listed_with_file_and_line(tmp_path):
@@ -138,13 +139,13 @@ def test_problems_of_the_reader_are_listed_with_file_and_line(tmp_path):
     assert (found.objects, len(found.problems), found.skipped) == (2, 2, 1)
     assert found.problems[0].startswith("gt_img_1.txt:2: found a quadrilateral without area")
     assert found.problems[1].startswith("gt_img_1.txt:3: found a counter-clockwise quadrilateral")
-    assert "2 problems, 1 of them skipped:" in found.text() and found.problems[1] in found.text()
+    assert "2 problems, 1 skipped:" in found.text() and found.problems[1] in found.text()
     assert found.picture_sizes == {(300, 400): 1}
 
 
 def test_a_long_list_of_problems_is_cut_but_counted():
     found = check(Made(*[ValueError(f"img_{number}.jpg: bad") for number in range(25)]), ANCHORS, IMAGE)
-    assert "25 problems, 25 of them skipped:" in found.text()
+    assert "25 pictures at which training stops:" in found.text()
     assert found.text().count(": bad") == 20 and "... and 5 more" in found.text()
 
 
@@ -153,11 +154,19 @@ def test_coverage_and_what_would_improve_it_are_said_in_words():
     text = check(Made((small, [False] * len(small))), ANCHORS, IMAGE).text()
     assert re.search(r"16 to 32 +18 +0\.0% +0\.0%", text)
     assert (
-        "18 words below 0.5: 18 find no anchor of their size, for 0 none its proportions, 0 lie between anchors" in text
+        "18 words below 0.5: 18 of a size that no anchor has, 0 of proportions that none has, 0 between anchors" in text
     )
     assert re.search(r"anchors of half the size +100\.0%", text)
     assert "--set 'model.anchors.sizes=(16,32,64,128,256)'" in text
     assert max(len(line) for line in text.splitlines()) <= 120
+
+
+def test_one_of_each_is_said_in_the_singular():
+    thin = rectangle(10, 10, 300, 4)
+    text = check(Made(((thin,), [False]), ValueError("img_2.jpg: bad")), ANCHORS, IMAGE).text()
+    assert text.startswith("2 images, 1 word, 0 of them don't care\n")
+    assert "\n1 word to be found, in pixels" in text and "\n1 picture at which training stops:\n" in text
+    assert "  1 word below 0.5: " in text
 
 
 def test_without_words_and_without_pictures():

@@ -175,6 +175,13 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path, save):
     assert not harm.exists()
 
 
+def test_a_file_of_another_kind_is_told_from_weights(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text("# Weights, and what else is here\n")
+    expected = "found no file that PyTorch saved, expected weights or a training checkpoint"
+    assert one_line(path, load_weights) == f"{path}: refused: {expected}"
+
+
 @pytest.mark.parametrize("kept", [0, 1, 100, 0.5, 0.99])
 def test_a_truncated_checkpoint_is_refused(tmp_path, kept):
     path = tmp_path / "checkpoint.pt"

@@ -20,12 +20,14 @@ from small_text import SETTINGS, WORDS, annotation, mistake, picture, run, save_
 
 import maskrcnn.cli
 from maskrcnn.cli import COMMANDS, command_module, main
+from maskrcnn.config import Config, setting_names
 from maskrcnn.data.icdar import ICDAR2015
 from maskrcnn.data.undecoded import UndecodedSample
-from maskrcnn.detector import load
+from maskrcnn.detector import find_weights, load
 from maskrcnn.evaluate import evaluate_texts
 from maskrcnn.evaluation.result_files import read_results
 from maskrcnn.evaluation.submission_files import write_submission
+from maskrcnn.recipes import RECIPES
 from maskrcnn.training.checkpoint import load_weights
 from maskrcnn.training.loop import NonFiniteLoss
 
@@ -67,7 +69,7 @@ def test_the_program_lists_its_commands(capsys):
         "score": ["PROTOCOL", "GT", "PRED", "--threshold T", "--sweep", "--json"],
         "render": ["DIR", "--format FORMAT", "--count N", "--seed S", "--size WxH", "--curved FRACTION"],
         "check": ["DATASET", "DIR", "--split S", "--recipe RECIPE"],
-        "info": [],
+        "info": ["RECIPE"],
     }.items(),
 )
 def test_help_names_every_argument_and_gives_an_example(capsys, command, arguments):
@@ -427,9 +429,15 @@ def test_predictions_overwrite_neither_each_other_nor_a_picture(capsys, weights,
 
 def test_a_submission_needs_a_number_of_its_own_for_each_picture(capsys, weights, pictures, tmp_path):
     arguments = ["--out", tmp_path / "found", "--submission"]
-    assert "photo.jpg: found no number" in mistake(capsys, "predict", weights, "photo.jpg", *arguments)
-    said = mistake(capsys, "predict", weights, pictures[0], "picture_7.jpg", *arguments)
+    for name in ("photo.jpg", "picture_7.jpg"):
+        (tmp_path / name).write_bytes(pictures[1].read_bytes())
+    said = mistake(capsys, "predict", weights, tmp_path / "photo.jpg", *arguments)
+    expected = "expected one such as img_12: --submission names its files by the numbers of the pictures"
+    assert said == f"photo.jpg: found no number in the name, {expected}"
+    said = mistake(capsys, "predict", weights, pictures[0], tmp_path / "picture_7.jpg", *arguments)
     assert "several pictures have the number 7" in said
+    said = mistake(capsys, "predict", weights, pictures[0], tmp_path / "none.jpg", *arguments)
+    assert said == f"{tmp_path / 'none.jpg'}: found no such file, expected a picture"
     assert not (tmp_path / "found").exists()
 
 
@@ -465,11 +473,25 @@ def test_scores_by_hand(capsys, scored, options, expected):
     assert tuple(score.values()) == pytest.approx(expected)
     words = run(capsys, "score", "icdar2015", *scored, *options).splitlines()
     recall, precision, hmean, _, matched, truths, detections = expected
+    noun = "detection" if detections == 1 else "detections"
     assert words[-1] == (
         f"recall {recall:.6f}, precision {precision:.6f}, hmean {hmean:.6f} "
-        f"({matched} matched of {truths} ground truths and {detections} detections)"
+        f"({matched} matched of {truths} ground truths and {detections} {noun})"
     )
     assert len(words) == (9 if "--sweep" in options else 1)
+
+
+@pytest.mark.parametrize("texts", [{}, {"res_img_1.txt": ""}])
+def test_results_without_any_for_the_ground_truth_are_warned_of(capsys, scored, tmp_path, texts):
+    (tmp_path / "wrong").mkdir()
+    for name, text in texts.items():
+        (tmp_path / "wrong" / name).write_text(text)
+    assert main(["score", "icdar2015", str(scored[0]), str(tmp_path / "wrong"), "--json"]) == 0
+    printed, told = capsys.readouterr()
+    assert json.loads(printed)["recall"] == 0 and told.count("\n") == 1
+    assert told.startswith(f"maskrcnn score: warning: {tmp_path / 'wrong'}: found no result for any picture of ")
+    assert main(["score", "icdar2015", *map(str, scored)]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_thresholds_need_scores(capsys, scored, tmp_path):
@@ -527,6 +549,26 @@ def test_info_says_what_somebody_who_helps_would_ask(capsys):
     said = run(capsys, "info")
     assert f"maskrcnn {maskrcnn.__version__}, Python {sys.version.split()[0]}" in said
     assert f"torch {torch.__version__}" in said and "compiled ops: n" in said and "devices: cpu (" in said
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_info_lists_the_settings_of_a_recipe_as_set_takes_them(capsys, name):
+    said = run(capsys, "info", name).splitlines()
+    listed = [line.partition("=")[0] for line in said]
+    # Numbers of steps for which epochs stand are no settings of a recipe.
+    in_epochs = {"training.steps", "training.warmup_steps"} if RECIPES[name].training.epochs else set()
+    assert listed == [key for key in setting_names(RECIPES[name]) if key not in in_epochs]
+    assert RECIPES[name].override(said) == RECIPES[name]
+    assert Config().override(said) == RECIPES[name], "from other settings, too"
+
+
+def test_info_lists_the_settings_of_weights(capsys, weights):
+    said = run(capsys, "info", weights)
+    assert "model.backbone.width=16\n" in said and load(weights).config == Config().override(said.splitlines())
+    shipped = load_weights(find_weights("text_small"))[1]
+    assert shipped != RECIPES["text_small"], "under this name the recipe is told, as the test above says"
+    said = mistake(capsys, "info", "nonesuch")
+    assert said.startswith("nonesuch: found no such file, expected weights or ") and "; or a recipe: demo, " in said
 
 
 def test_the_demo_is_told_where_and_with_which_seed(capsys, monkeypatch, tmp_path):

@@ -37,7 +37,7 @@ def test_json_and_text_say_the_same(capsys, files, kind, keys):
     numbers = json.loads(run(capsys, "score", f"coco-{kind}", *paths, "--json"))
     assert list(numbers) == keys and 0.02 < numbers["AP"] < 0.98
     said = run(capsys, "score", f"coco-{kind}", *paths)
-    assert said.startswith("9 pictures, ") and "count" in said
+    assert said.startswith("9 pictures, ") and " of them counted, " in said
     for name, value in numbers.items():
         assert f"{name:5s}  {value:.4f}  (" in said
     assert ("similarity" in said) == (kind == "keypoints")
@@ -66,7 +66,8 @@ def test_detections_beyond_those_that_count_are_told(capsys, files):
     annotations, results = one_object(2000)
     assert "beyond" not in run(capsys, "score", "coco-bbox", *files("bbox", annotations, 100 * results))
     said = run(capsys, "score", "coco-bbox", *files("bbox", annotations, 103 * results))
-    assert "3 detections beyond the best 100 of a class in a picture do not count" in said
+    assert said.startswith("1 picture, 1 object, 1 of them counted, 103 detections\n")
+    assert "not counted: 3 detections beyond the best 100 of a class in a picture" in said
 
 
 def test_tables_and_diagrams(capsys, files, tmp_path):

@@ -105,6 +105,16 @@ def test_dict_and_back_also_through_json():
     assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
+def test_assignments_of_every_kind_of_value_change_nothing():
+    changes = ["data.padded_sizes=(64, 96),", "data.crop=0", "model.class_names='a b',\"it's\"", "name=x y"]
+    changes += ["training.milestones=()", "training.weight_decay=1e-7", "model.variant.mask_hidden=1024"]
+    config = Config().override(changes)
+    said = config.assignments()
+    written = {"data.padded_sizes=(64,96),", "training.milestones=()", "model.variant.mask_hidden=1024,", "name=x y"}
+    assert written < set(said) and "model.class_names='a b',\"it's\"" in said
+    assert Config().override(said) == config
+
+
 # Errors.
 
 
@@ -203,7 +213,7 @@ def test_dict_and_back_also_through_json():
         ),
         (
             lambda: Config().override([*PYRAMIDS, "data.format=coco"]),
-            r"MaskHeadConfig.targets: found 'pyramid' for classes \('text',\) of coco, expected it only where text",
+            "MaskHeadConfig.targets: found 'pyramid' with data.format coco, whose layout asks for objects, also",
         ),
         (
             lambda: TextConfig(outlines="pixels", mask_threshold=0.4),

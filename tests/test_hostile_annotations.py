@@ -204,6 +204,7 @@ def check(form: Format, content: bytes) -> bool:
         word.transcription.encode()  # no half characters, which nothing could print
     for quadrilaterals_only in (True, False):
         usable = usable_words(found, NAME, quadrilaterals_only)
+        assert all(len(str(problem)) < 400 for problem in usable.problems)
         left_out = [problem for problem in usable.problems if problem.skipped]
         assert len(usable.polygons) + len(left_out) == len(found)
         kept = iter(usable.polygons)

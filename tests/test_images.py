@@ -148,6 +148,32 @@ def test_exif_orientation_is_ignored(orientation):
     np.testing.assert_array_equal(read_image(tiff), colours())
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["TIFF", "JPEG", "PNG", "WEBP"])
+def test_however_a_picture_lies_its_header_has_the_size_of_its_pixels(format, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(Image.fromarray(photograph()), format, exif=exif)
+    picture, whole = EncodedPicture(content), read_image(content)
+    assert (picture.width, picture.height) == (64, 48)
+    assert picture.decoded().image.size == (64, 48)
+    np.testing.assert_array_equal(np.array(picture.decoded().image), whole)
+    # Right of the middle, which would not be there in a picture of 48 x 64.
+    np.testing.assert_array_equal(np.array(picture.part((40, 8, 64, 40), 24, 32)), whole[8:40, 40:64])
+
+
+def test_a_tiff_whose_orientation_stands_in_its_xmp_has_the_size_of_its_pixels():
+    """Pillow turns that upright, too, but does not exchange the sides in the header."""
+    packet = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    content = encoded(Image.fromarray(photograph()), "TIFF", tiffinfo={700: packet})
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.getexif()[0x0112] == 6
+    picture = EncodedPicture(content)
+    assert (picture.width, picture.height) == (64, 48)
+    assert picture.decoded().image.size == (64, 48)
+    np.testing.assert_array_equal(np.array(picture.decoded().image), photograph())
+
+
 def test_one_pixel_and_very_large():
     np.testing.assert_array_equal(read_image(encoded(Image.new("RGB", (1, 1), (1, 2, 3)), "PNG")), [[[1, 2, 3]]])
     large = Image.new("L", (8000, 6000), 7)
@@ -267,6 +293,23 @@ def test_a_file_that_is_no_picture_is_quoted(tmp_path):
     path.write_bytes(b"")
     with pytest.raises(ValueError, match=r"img_3\.jpg: found an empty file, expected a picture"):
         read_image(path)
+
+
+def test_a_part_outside_names_the_picture():
+    picture = EncodedPicture(encoded(Image.fromarray(photograph()), "JPEG"), "img_7.jpg")
+    message = r"^img_7\.jpg: found box \(0, 0, 65, 48\), expected one in its 64 x 48 pixels"
+    with pytest.raises(ValueError, match=message):
+        picture.part((0, 0, 65, 48), 65, 48)
+
+
+@pytest.mark.parametrize("reduction", [1, 2])
+def test_a_file_that_became_another_picture_is_named(tmp_path, reduction):
+    path = tmp_path / "img_7.jpg"
+    path.write_bytes(encoded(Image.fromarray(photograph()), "JPEG"))
+    picture = EncodedPicture(path, "img_7.jpg")
+    path.write_bytes(encoded(Image.new("RGB", (64, 40)), "JPEG"))
+    with pytest.raises(ValueError, match=r"^img_7\.jpg: found .* pixels, expected .*, as its header said$"):
+        picture.decoded(reduction)
 
 
 def test_what_is_no_file_is_said(tmp_path):

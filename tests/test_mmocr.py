@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from small_files import picture_bytes, write_archive, write_files
 
+from maskrcnn.check_data import check
+from maskrcnn.config import AnchorConfig, ImageConfig
 from maskrcnn.data.mmocr import MMOCR, parse_instances
 
 QUAD = [261, 138, 284, 140, 279, 158, 260, 158]
@@ -109,6 +111,39 @@ def test_pictures_may_be_in_a_zip_and_must_be_there(small_set):
     assert MMOCR(small_set)[1].image.shape == (48, 64, 3)
     with pytest.raises(ValueError, match=r"found imgs, instances_training\.json; expected instances_val\.json"):
         MMOCR(small_set, "validation")
+
+
+def test_pictures_of_another_size_are_refused_by_name(small_set):
+    write_files(small_set, {"imgs/training/img_2.jpg": picture_bytes(60, 50)})
+    data = MMOCR(small_set)
+    message = (
+        "training/img_2.jpg: found 60 x 50 pixels, expected 64 x 48, "
+        "for which image 1 of instances_training.json is annotated"
+    )
+    for read in (data.__getitem__, data.undecoded):
+        with pytest.raises(ValueError, match=f"^{message}$"):
+            read(1)
+    assert data[0].image.shape == (48, 64, 3) and data.picture_size(0) == (48, 64)
+    found = check(data, AnchorConfig(), ImageConfig())
+    assert found.problems == (message,) and found.skipped == 1 and found.images == 2
+
+
+def test_of_many_images_the_one_that_is_there_twice_is_named():
+    """60,000 names: each looked for among all the others, they would take a minute."""
+    images = [{"id": number, "file_name": f"{number}.jpg", "height": 4, "width": 6} for number in range(60_000)]
+    images[59_998]["file_name"] = "59999.jpg"
+    with pytest.raises(ValueError, match=rf"^{NAME}: found image '59999\.jpg' twice, expected each once$"):
+        parse({"images": images, "categories": [], "annotations": []})
+
+
+def test_of_an_outline_without_end_a_problem_quotes_the_beginning(small_set):
+    value = instances()
+    value["annotations"] = [annotation(0, segmentation=[[number % 1000 for number in range(32_000)]])]
+    value["annotations"][0]["segmentation"][0][1::2] = [7] * 16_000
+    write_files(small_set, {NAME: json.dumps(value)})
+    with pytest.warns(UserWarning, match="skipped 1"):
+        (problem,) = MMOCR(small_set).problems
+    assert problem.what == "found a polygon without area [0, 7, 2, 7, 4, 7, 6, 7, ...]; skipped"
 
 
 def changed(path: str, value: object) -> dict:

@@ -24,7 +24,7 @@ from maskrcnn.settings import setting_names
 PARAMETERS = {
     # Deep features of 32 to 256 channels, a pyramid of 48 channels and heads in proportion.
     "demo": 2_400_000,
-    "text_small": 2_400_000,
+    "text_small": 4_000_000,
     # ResNet-50, one foreground class and five anchors a cell.
     "icdar2015": 43_973_728,
     "icdar2017": 43_973_728,
@@ -64,7 +64,7 @@ def test_a_recipe_makes_its_network(name):
 
 def test_small_recipes_are_a_tenth_of_the_large_one():
     counts = {name: parameters(recipe(name)) for name in RECIPES}
-    assert counts["demo"] == counts["text_small"] < counts["icdar2015"] / 10
+    assert counts["demo"] < counts["text_small"] < counts["icdar2015"] / 10
     assert counts["coco_small"] < counts["coco"] / 10
 
 

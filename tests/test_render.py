@@ -108,6 +108,15 @@ def test_a_check_counts_what_was_rendered(capsys, monkeypatch, tmp_path, rendere
     assert "nothing skipped, nothing degenerate" in said
 
 
+@pytest.mark.parametrize("name", WRITERS)
+def test_what_was_rendered_is_told(capsys, monkeypatch, name):
+    monkeypatch.setitem(WRITERS, name, WRITERS[name]._replace(write=lambda *arguments: None))
+    second = {"validation": "validation", "val": "validation", "test": "testing"}[name_of(name, "test")]
+    said = run(capsys, "render", "somewhere", "--format", name, "--count", 2)
+    assert said == f"somewhere: 2 pictures for training, 1 for {second}\n"
+    assert run(capsys, "render", "x", "--format", name, "--count", 1).startswith("x: 1 picture for training, 1 for ")
+
+
 # bytes
 
 CORNERS, LINE = r"(?:-?\d+,){8}", r"(?:-?\d+,){28}"

@@ -9,11 +9,12 @@ from small_coco import write_coco
 from small_text import small_config, write_icdar2015
 from test_coco import NAMES, with_keypoints
 
+from maskrcnn.cli import main
 from maskrcnn.data.augmentation import Augmentation
 from maskrcnn.data.coco import COCO
 from maskrcnn.data.icdar import ICDAR2015
 from maskrcnn.data.loader import Remembered, TrainingBatches
-from maskrcnn.data.sources import open_data, training_stream
+from maskrcnn.data.sources import FORMATS, open_data, open_files, training_stream
 from maskrcnn.sample import Sample
 
 
@@ -22,6 +23,27 @@ def test_a_folder_is_read_as_icdar2015(tmp_path):
     assert isinstance(open_data(str(data), "train", small_config()), ICDAR2015)
     assert open_data(str(data), "img_2..img_3", small_config()).names == ["img_2.jpg", "img_3.jpg"]
     assert len(open_data(str(data), "test", small_config())) == 2
+
+
+@pytest.mark.parametrize("layout", FORMATS)
+def test_a_folder_in_another_format_is_recognised(tmp_path, layout):
+    data = tmp_path / "data"
+    assert main(["render", str(data), "--format", layout, "--count", "1", "--size", "200x120"]) == 0
+    for other in FORMATS.keys() - {layout, "coco" if layout == "mmocr" else layout}:  # COCO's reader takes MMOCR's
+        with pytest.raises(ValueError, match=rf"^{data}: found .*; it looks like the format {layout}$"):
+            open_data(str(data), "train", small_config(f"data.format={other}"))
+
+
+def test_a_folder_in_no_format_or_in_the_right_one_looks_like_no_other(tmp_path):
+    for layout in FORMATS:
+        with pytest.raises(ValueError, match="expected") as error:
+            open_files(str(tmp_path), "train", layout)
+        assert "looks like" not in str(error.value)
+    data = write_icdar2015(tmp_path / "data", training=1)
+    write_coco(data)
+    (data / "ch4_training_localization_transcription_gt" / "gt_img_1.txt").write_text("word")
+    with pytest.raises(ValueError, match=r"^gt_img_1.txt:1: found .* as number 1, expected 8 [^;]*$"):
+        open_files(str(data), "train", "icdar2015")
 
 
 @pytest.mark.filterwarnings("ignore:.*left out 1 of 3 pictures")

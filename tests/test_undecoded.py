@@ -1,6 +1,7 @@
 """Samples that are not decoded yet: the same as those that are, for every data set of files."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -51,6 +52,26 @@ def test_what_is_damaged_behind_its_header_is_found_when_it_is_decoded(tmp_path)
     path.write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"^img_2\.jpg: found a file that begins b'nothing'"):
         ICDAR2015(tmp_path).undecoded(1)
+
+
+@pytest.mark.parametrize(
+    ("data_set", "write", "picture"),
+    [
+        (ICDAR2015, write_icdar2015, "ch4_training_images/img_1.jpg"),
+        (COCO, write_coco, "train2017/b.png"),
+        (MMOCR, mmocr, "imgs/training/img_10.jpg"),
+    ],
+)
+def test_of_a_picture_in_a_folder_only_the_header_is_read(tmp_path, data_set, write, picture):
+    data = data_set(write(tmp_path))
+    with (tmp_path / picture).open("r+b") as file:
+        file.truncate(100 * 2**20)  # takes no room on the disk
+    tracemalloc.start()
+    sample, size = data.undecoded(0), data.picture_size(0)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sample.annotated.image.shape[:2] == size and most < 2**20
+    np.testing.assert_array_equal(sample.decoded().image, data[0].image)
 
 
 def test_a_black_picture_takes_no_memory():

@@ -46,5 +46,6 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="settings",
         metavar="section.key=value",
-        help="change settings (all are in maskrcnn/config.py and model_config.py); may be given several times",
+        help="change settings (`info RECIPE` lists them; what they mean is in maskrcnn/config.py and model_config.py); "
+        "may be given several times",
     )

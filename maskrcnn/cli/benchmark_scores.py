@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import warnings
 from functools import partial
 
 from maskrcnn.data.icdar2017 import parse_icdar2017
@@ -18,6 +19,7 @@ from maskrcnn.evaluation.text_scores import (
     score_texts,
     without_ignoring,
 )
+from maskrcnn.wording import counted
 
 
 def score_benchmark(arguments: argparse.Namespace) -> None:
@@ -26,6 +28,9 @@ def score_benchmark(arguments: argparse.Namespace) -> None:
     if arguments.script:
         protocol = protocol._replace(parse=partial(parse_icdar2017, script=arguments.script))
     images = read_image_texts(arguments.ground_truth, arguments.results, protocol)
+    if not any(image.detections for image in images):
+        pictures = f"any picture of {arguments.ground_truth}"
+        warnings.warn(f"{arguments.results}: found no result for {pictures}; is it the right path?", stacklevel=2)
     more = {}
     if arguments.sweep:
         sweep = score_at_thresholds(images if protocol.sweep_ignores else map(without_ignoring, images))
@@ -59,7 +64,8 @@ def in_words(score: TextScores) -> str:
     """A score and what it was counted from, in one line."""
     return (
         f"recall {score.recall:.6f}, precision {score.precision:.6f}, hmean {score.hmean:.6f} "
-        f"({score.matched} matched of {score.ground_truths} ground truths and {score.detections} detections)"
+        f"({score.matched:,} matched of {counted(score.ground_truths, 'ground truths')} "
+        f"and {counted(score.detections, 'detections')})"
     )
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from maskrcnn.check_data import check, write_pictures
 from maskrcnn.cli.arguments import add_settings, add_split
-from maskrcnn.data.sources import FORMATS
+from maskrcnn.data.sources import FORMATS, open_files
 from maskrcnn.model.parts import region_strides
 from maskrcnn.recipes import RECIPES, recipe
+from maskrcnn.wording import counted
 
 HELP = "look through a data set before training on it"
 DETAILS = """
@@ -18,6 +19,10 @@ Prints how many words or objects there are and how large, what had to be skipped
 and how well the anchors of a recipe reach them, by their size. What is left in the folder:
   examples.jpg         pictures with what is in them
   anchor_coverage.png  what the anchors reach
+
+Exit code 2 says that training would stop: at pictures that cannot be read, which are all listed (of COCO's, only the
+beginning is looked at), or at a line or file that is no annotation, the first of which ends the check, too. What is
+skipped stops nobody and leaves the exit code at 0.
 
 examples:
   python -m maskrcnn check icdar2015 data/icdar2015
@@ -46,12 +51,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Prints counts, sizes, problems and anchor coverage; draws samples with their boxes."""
+    """Prints counts, sizes, problems and anchor coverage; draws samples with their boxes.
+
+    Raises ValueError for what training would refuse, of pictures after all the others have been looked at.
+    """
     default = arguments.dataset if arguments.dataset in RECIPES else "icdar2015"
     model = recipe(arguments.recipe or default).override(arguments.settings).model
     with warnings.catch_warnings(action="ignore"):  # what is skipped is listed below
-        samples = FORMATS[arguments.dataset](arguments.directory, arguments.split)
+        samples = open_files(arguments.directory, arguments.split, arguments.dataset)
     found = check(samples, model.anchors, model.image, region_strides(model))
     print(found.text())
     for path in write_pictures(samples, found, Path(arguments.out)):
         print(path)
+    if found.unreadable:
+        more = f"; and {len(found.unreadable) - 1:,} more" if len(found.unreadable) > 1 else ""
+        share = f"{len(found.unreadable):,} of {counted(found.images, 'pictures')} cannot be read"
+        raise ValueError(f"{arguments.directory}: {share}, and training stops there: {found.unreadable[0]}{more}")

@@ -16,6 +16,7 @@ from maskrcnn.evaluation.coco_results import CocoTask, coco_task, read_results
 from maskrcnn.evaluation.detection_errors import DetectionErrors, detection_errors
 from maskrcnn.files import write_json
 from maskrcnn.visualize import class_scores, error_breakdown, precision_recall_of_classes
+from maskrcnn.wording import counted
 
 _MEANINGS = {
     "AP": "mean of IoU 0.50 to 0.95", "AP50": "IoU 0.50", "AP75": "IoU 0.75",
@@ -47,12 +48,12 @@ def _report(annotations: CocoAnnotations, task: CocoTask, result: AveragePrecisi
     """Lines that say what was scored and how."""
     most = max(result.recall_of_best)
     lines = [
-        f"{len(annotations.images):,} pictures, {len(annotations.objects):,} objects of which "
-        f"{result.ground_truths[0].sum():,} count, {len(task.detections.score):,} detections"
+        f"{counted(len(annotations.images), 'pictures')}, {counted(len(annotations.objects), 'objects')}, "
+        f"{result.ground_truths[0].sum():,} of them counted, {counted(len(task.detections.score), 'detections')}"
     ]
     left_out = len(task.detections.score) - int(result.detections.sum())
     if left_out:
-        lines.append(f"{left_out:,} detections beyond the best {most} of a class in a picture do not count")
+        lines.append(f"not counted: {counted(left_out, 'detections')} beyond the best {most} of a class in a picture")
     for name, value in result.numbers().items():
         meaning = _MEANINGS[name].replace("IoU", "similarity") if task.kind == "keypoints" else _MEANINGS[name]
         lines.append(f"{name:5s}  {result.why_none(name) if value is None else f'{value:.4f}'}  ({meaning})")

@@ -1,4 +1,4 @@
-"""`python -m maskrcnn info`."""
+"""`python -m maskrcnn info [RECIPE]`."""
 
 from __future__ import annotations
 
@@ -10,22 +10,37 @@ import torch
 
 import maskrcnn
 from maskrcnn import ops
-from maskrcnn.detector import shipped_weights
+from maskrcnn.config import Config
+from maskrcnn.detector import find_weights, shipped_weights
 from maskrcnn.recipes import RECIPES
+from maskrcnn.training.checkpoint import load_weights
 
-HELP = "versions, which ops are compiled, devices"
+HELP = "versions, which ops are compiled, devices; or all settings of a recipe"
 DETAILS = """
-example:
+Of a recipe, or of weights, every setting is printed as section.key=value, a line each, as --set takes them. What they
+mean is said in maskrcnn/config.py and model_config.py.
+
+examples:
   python -m maskrcnn info
+  python -m maskrcnn info text_small
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`info` takes none."""
+    """The arguments of `info`."""
+    parser.add_argument(
+        "recipe",
+        metavar="RECIPE",
+        nargs="?",
+        help=f"one of: {', '.join(RECIPES)}; or a weights file, or the name of shipped weights unless a recipe has it",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Prints what somebody who wants to help would ask for."""
+    """Prints the settings that are asked for, otherwise what somebody who wants to help would ask for."""
+    if arguments.recipe is not None:
+        print("\n".join(_configuration(arguments.recipe).assignments()))
+        return
     print(f"maskrcnn {maskrcnn.__version__}, Python {platform.python_version()}, {platform.platform()}")
     print(f"torch {torch.__version__}, numpy {numpy.__version__}")
     build = ops.build_information()
@@ -36,3 +51,13 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"devices: {', '.join(devices)}")
     print(f"recipes: {', '.join(RECIPES)}")
     print(f"shipped weights: {', '.join(shipped_weights()) or 'none'}")
+
+
+def _configuration(name: str) -> Config:
+    if name in RECIPES:
+        return RECIPES[name]
+    try:
+        path = find_weights(name)
+    except ValueError as error:
+        raise ValueError(f"{error}; or a recipe: {', '.join(RECIPES)}") from None
+    return load_weights(path)[1]

@@ -20,6 +20,7 @@ from maskrcnn.objects import FoundObject
 from maskrcnn.ops import run_length
 from maskrcnn.text import TextShape
 from maskrcnn.visualize import draw_detections, draw_objects
+from maskrcnn.wording import counted
 
 HELP = "find text or objects in pictures"
 DETAILS = """
@@ -31,7 +32,8 @@ What is left in the folder:
                   run-length code of COCO; a detector of keypoints adds "keypoints": [[x, y, score], ...]
   submission.zip  with --submission: what the benchmark takes that the weights were trained for, or --format says
 
-A picture that cannot be read is reported after the others are done, and the exit code is 2.
+A picture that cannot be read is reported after the others are done, and the exit code is 2. A submission is of all of
+them: it names its files by the numbers in theirs, and one that is not there is reported before any work.
 
 examples:
   python -m maskrcnn predict text_small photo.jpg --out found
@@ -65,7 +67,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Writes, for each picture, NAME.png with outlines and NAME.json with polygons and scores.
 
     Raises ValueError before any work if two pictures would write the same files, if one would be overwritten, or if a
-    submission is wanted of pictures without a number of their own; and in the end if pictures could not be read.
+    submission is wanted of pictures that are not there or have no number of their own; and in the end if pictures could
+    not be read.
     """
     paths, out = [Path(image) for image in arguments.images], Path(arguments.out)
     _check_names(paths, out, arguments.submission)
@@ -75,7 +78,8 @@ def run(arguments: argparse.Namespace) -> None:
         if not detector.config.finds_text:
             raise ValueError(f"--submission: {arguments.weights} finds objects, expected weights that find text")
         if protocol is None:
-            raise ValueError(f"--submission: {detector.config.data.format} is no benchmark; --format names one")
+            found = f"{detector.config.data.format}, which is no benchmark"
+            raise ValueError(f"--submission: found {found}, expected --format with one of: {', '.join(PROTOCOLS)}")
         if protocol.quadrilaterals:
             detector.config = detector.config.override(["text.shape=quadrilateral"])
 
@@ -101,16 +105,18 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.json:
             print(json.dumps(record))
         else:
-            print(f"{path}: {len(records)} {noun}: {out / path.stem}.png")
+            print(f"{path}: {counted(len(records), noun)}: {out / path.stem}.png")
     if unreadable:
         lost = "; submission.zip was not written" if arguments.submission else ""
-        raise ValueError(f"{len(unreadable)} of {len(paths)} pictures cannot be read: {'; '.join(unreadable)}{lost}")
+        share = f"{len(unreadable)} of {counted(len(paths), 'pictures')}"
+        raise ValueError(f"{share} cannot be read: {'; '.join(unreadable)}{lost}")
     if arguments.submission:
         written = write_submission(out / "submission.zip", results, arguments.scores, protocol)
         stream = sys.stderr if arguments.json else sys.stdout  # standard output is a line a picture then
         for message in written.dropped:
             print(message, file=stream)
-        print(f"{out / 'submission.zip'}: {written.texts} texts in {written.files} files", file=stream)
+        contents = f"{counted(written.texts, 'texts')} in {counted(written.files, 'files')}"
+        print(f"{out / 'submission.zip'}: {contents}", file=stream)
 
 
 def _text_record(found: TextShape) -> dict[str, Any]:
@@ -137,7 +143,16 @@ def _check_names(paths: list[Path], out: Path, submission: bool) -> None:
         if out.exists() and path.parent.exists() and path.parent.samefile(out):
             raise ValueError(f"{path}: is in {out} itself; choose a folder without the pictures for --out")
     if submission:
-        numbers = [picture_number(path.name) for path in paths]
+        numbers = list(map(_submitted_number, paths))
         twice = [number for number in numbers if numbers.count(number) > 1]
         if twice:
             raise ValueError(f"several pictures have the number {twice[0]}, by which a submission names its files")
+
+
+def _submitted_number(path: Path) -> int:
+    if not path.is_file():
+        raise ValueError(f"{path}: found {'a folder' if path.is_dir() else 'no such file'}, expected a picture")
+    try:
+        return picture_number(path.name)
+    except ValueError as error:
+        raise ValueError(f"{error}: --submission names its files by the numbers of the pictures") from None

@@ -14,6 +14,7 @@ from maskrcnn.data.curved_text_writer import write_ctw1500, write_total_text
 from maskrcnn.data.icdar_writer import write_icdar2015, write_icdar2017
 from maskrcnn.data.instances_writer import write_coco, write_mmocr
 from maskrcnn.data.rendered_text import SCENE, RenderedText, RenderSettings
+from maskrcnn.wording import counted
 
 STRAIGHT = replace(SCENE, height=(720, 720), width=(1280, 1280), curved_fraction=0.0)
 """The size of ICDAR2015's pictures, and no curved text, of which quadrilaterals know nothing."""
@@ -29,15 +30,17 @@ class Format(NamedTuple):
     settings: RenderSettings
     quadrilaterals: bool
     """Whether the files have four corners for each word, and no room for curved text."""
+    second_split: str = "testing"
+    """What the pictures are for that are not for training."""
 
 
 FORMATS = {
     "icdar2015": Format(write_icdar2015, STRAIGHT, quadrilaterals=True),
-    "icdar2017": Format(write_icdar2017, STRAIGHT, quadrilaterals=True),
+    "icdar2017": Format(write_icdar2017, STRAIGHT, quadrilaterals=True, second_split="validation"),
     "ctw1500": Format(write_ctw1500, CURVED, quadrilaterals=False),
     "totaltext": Format(write_total_text, CURVED, quadrilaterals=False),
     "mmocr": Format(write_mmocr, STRAIGHT, quadrilaterals=False),
-    "coco": Format(write_coco, SNAPSHOT, quadrilaterals=False),
+    "coco": Format(write_coco, SNAPSHOT, quadrilaterals=False, second_split="validation"),
 }
 
 HELP = "write rendered text in the files of a public data set"
@@ -45,7 +48,8 @@ DETAILS = """
 The folder then holds the official layout, which datasets/README.md describes for each format: icdar2015 and icdar2017
 have quadrilaterals, ctw1500 polygons of 14 points, totaltext, mmocr and coco polygons of any number of points. It can
 be checked, trained on and evaluated like the real one. ICDAR2017-MLT and COCO have a validation split in place of a
-test split. What is written is not in the files of COCO and MMOCR, and to COCO don't-care words are crowds.
+test split. COCO's files do not say what is written, and don't-care words are crowds there. Nor do MMOCR's say it, but
+beside them, in annotations/, are the text files from which MMOCR would have made them, which do.
 
 examples:
   python -m maskrcnn render data/rendered --format icdar2015 --count 20 --seed 1
@@ -64,7 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"in whose layout: {', '.join(FORMATS)}",
     )
     parser.add_argument(
-        "--count", type=whole_number(1), required=True, metavar="N", help="training pictures; half as many for testing"
+        "--count",
+        type=whole_number(1),
+        required=True,
+        metavar="N",
+        help="training pictures; half as many for testing or validation",
     )
     parser.add_argument(
         "--seed", type=whole_number(0), default=0, metavar="S", help="the same seed gives the same files (default: 0)"
@@ -86,7 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     Raises ValueError for `--curved` with a format of quadrilaterals.
     """
-    write, settings, quadrilaterals = FORMATS[arguments.format]
+    write, settings, quadrilaterals, second_split = FORMATS[arguments.format]
     if arguments.curved is not None:
         if quadrilaterals:
             others = " or ".join(name for name, form in FORMATS.items() if not form.quadrilaterals)
@@ -96,9 +104,10 @@ def run(arguments: argparse.Namespace) -> None:
         width, height = arguments.size
         settings = replace(settings, width=(width, width), height=(height, height))
     training = RenderedText(arguments.count, 2 * arguments.seed, settings)
-    test = RenderedText(max(1, arguments.count // 2), 2 * arguments.seed + 1, settings)
-    write(training, test, Path(arguments.directory))
-    print(f"{arguments.directory}: {len(training)} pictures for training, {len(test)} for testing")
+    second = RenderedText(max(1, arguments.count // 2), 2 * arguments.seed + 1, settings)
+    write(training, second, Path(arguments.directory))
+    pictures = counted(len(training), "pictures")
+    print(f"{arguments.directory}: {pictures} for training, {len(second):,} for {second_split}")
 
 
 def _size(text: str) -> tuple[int, int]:

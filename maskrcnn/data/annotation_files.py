@@ -7,6 +7,7 @@ A format's own module says what a line means; here is what is the same for all o
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ INTEGER = re.compile(r"[ \t]*-?[0-9]{1,6}[ \t]*")
 """A coordinate. Six digits are more than any picture needs. (\\s would match characters that int() refuses.)"""
 _CORNERS_IN_TEXT = re.compile(r"(?:-?[0-9]{1,6}[ \t]*,[ \t]*){6}")
 """What a transcription holds that has swallowed the next line: six integers or more, and something after them."""
+_CORNERS = reprlib.Repr()
+_CORNERS.maxlist = 8
+"""So many numbers of an outline are quoted: a whole quadrilateral, and of a polygon enough to find it by."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,7 @@ def usable_words(words: Iterable[Word], name: str, quadrilaterals: bool) -> Anno
             what = f"a counter-clockwise {noun}"
         if what:
             done = "skipped" if skipped else "kept"
-            problems.append(Problem(name, word.line, f"found {what} {numbers}; {done}", skipped))
+            problems.append(Problem(name, word.line, f"found {what} {_CORNERS.repr(numbers)}; {done}", skipped))
         if _CORNERS_IN_TEXT.search(word.transcription):
             what = f"found corners in the transcription {shortened(word.transcription)}, as if two lines were one; kept"
             problems.append(Problem(name, word.line, what, False))

@@ -59,6 +59,11 @@ class Files:
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_archive": None, "_archive_process": -1}
 
+    def source(self, name: str) -> Path | bytes:
+        """What a picture is opened from: in a folder its path, so that its header can be read alone; of a zip, the
+        bytes of the file. Raises ValueError as `read` does."""
+        return self._file(name, LARGEST_FILE)[0] if self._entries is None else self.read(name)
+
     def read(self, name: str, largest: int | None = None) -> bytes:
         """The bytes of one file, of which there may be `largest`, and never more than LARGEST_FILE.
 
@@ -67,11 +72,7 @@ class Files:
         """
         limit = LARGEST_FILE if largest is None else min(largest, LARGEST_FILE)
         if self._entries is None:
-            path = self.path / name
-            if name not in self.names and not path.is_file():
-                raise ValueError(f"{path}: no such file")
-            size = path.stat().st_size
-            _check_size(size, limit, path)
+            path, size = self._file(name, limit)
             with path.open("rb") as file:
                 content = file.read(size + 1)
             if len(content) > size:
@@ -108,6 +109,15 @@ class Files:
                     f"{self.path}: found {total:,} bytes up to {name}, expected at most {LARGEST_TEXTS:,} in all"
                 )
             yield content
+
+    def _file(self, name: str, limit: int) -> tuple[Path, int]:
+        """Path and bytes of a file in the folder."""
+        path = self.path / name
+        if not path.is_file():
+            raise ValueError(f"{path}: no such file")
+        size = path.stat().st_size
+        _check_size(size, limit, path)
+        return path, size
 
     def _opened(self) -> zipfile.ZipFile:
         # Processes made by fork share one position in an open file and would read each other's bytes.

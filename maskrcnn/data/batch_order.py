@@ -19,8 +19,10 @@ class BatchOrder:
     without a gap, so a batch may hold the end of one and the start of the next.
 
     With groups, each batch is of one group: whoever walks through the epochs and puts each picture on the pile of its
-    group has a batch whenever a pile holds `batch_size`. No picture is dropped or repeated; what lies on the piles at
-    the end of an epoch waits for the next.
+    group has a batch whenever a pile holds `batch_size`; what lies on the piles at the end of an epoch waits for the
+    next. No picture is dropped, and over the epochs all are seen equally often. But a batch may hold a picture more
+    than once, and of a group smaller than `batch_size` every batch does: a picture that is alone in its group makes,
+    once in `batch_size` epochs, a batch of nothing but itself, so many times.
     """
 
     def __init__(self, count: int, batch_size: int, seed: int, groups: Sequence[int] | None = None) -> None:

@@ -146,11 +146,7 @@ class COCO:
     def _picture(self, index: int) -> EncodedPicture:
         image, name = self._images[index], self.names[index]
         picture = EncodedPicture(self._folder / name, name)
-        if (picture.height, picture.width) != (image.height, image.width):
-            raise ValueError(
-                f"{name}: found {picture.width} x {picture.height} pixels, expected {image.width} x {image.height}, "
-                f"for which image {image.id} of {self.file.path.name} is annotated"
-            )
+        picture.check_size(image.height, image.width, f"image {image.id} of {self.file.path.name}")
         return picture
 
     def _keypoints(self, objects: Sequence[CocoObject]) -> np.ndarray:

@@ -76,18 +76,32 @@ class EncodedPicture:
         """Raises ValueError for what is no picture, or too large a one, as `read_image` does."""
         self._source, self.name = source, _name(source, name)
         with _opened(source, name) as image:
-            self.width, self.height = image.size
+            self.width, self.height = _stored_size(image)
+
+    def check_size(self, height: int, width: int, annotated: str) -> None:
+        """Raises ValueError for a picture of another size than that of its annotations; `annotated` is what messages
+        call them."""
+        if (self.height, self.width) != (height, width):
+            raise ValueError(
+                f"{self.name}: found {self.width} x {self.height} pixels, expected {width} x {height}, "
+                f"for which {annotated} is annotated"
+            )
 
     def decoded(self, reduction: int = 1) -> DecodedPicture:
         """The pixels, of the size divided by `reduction` (one of REDUCTIONS) and rounded up, or of a larger one.
 
-        Raises ValueError for a damaged picture, as `read_image` does.
+        Raises ValueError for a damaged picture, as `read_image` does, and for a file that has become another picture.
         """
         with _opened(self._source, self.name) as image:
-            wanted = tuple(max(side // reduction, 1) for side in image.size)
+            wanted = tuple(max(side // reduction, 1) for side in (self.width, self.height))
             drafted = image.draft(None, wanted) if reduction > 1 else None  # None, too, for what is no JPEG
             reduced = round(self.width / drafted[1][2]) if drafted else 1
-            return DecodedPicture(_decoded(image, self.name), reduced)
+            pixels = _decoded(image, self.name)
+        expected = tuple(-(-side // reduced) for side in (self.width, self.height))
+        if pixels.size != expected:
+            found = f"{pixels.width} x {pixels.height} pixels"
+            raise ValueError(f"{self.name}: found {found}, expected {expected[0]} x {expected[1]}, as its header said")
+        return DecodedPicture(pixels, reduced)
 
     def reduction(self, box: Box, width: int, height: int) -> int:
         """The greatest of REDUCTIONS at which `box` still has width x height pixels or more."""
@@ -95,8 +109,16 @@ class EncodedPicture:
         return next((each for each in REDUCTIONS if each <= min((x2 - x1) / width, (y2 - y1) / height)), 1)
 
     def part(self, box: Box, width: int, height: int) -> Image.Image:
-        """As of `DecodedPicture`, decoded no larger than that needs."""
-        return self.decoded(self.reduction(box, width, height)).part(box, width, height)
+        """As of `DecodedPicture`, decoded no larger than that needs.
+
+        Raises ValueError as `decoded` does, and for a box that leaves the picture.
+        """
+        picture = self.decoded(self.reduction(box, width, height))
+        try:
+            return picture.part(box, width, height)
+        except ValueError as error:
+            whole = f"{self.width} x {self.height} pixels"
+            raise ValueError(f"{self.name}: found box {box}, expected one in its {whole} ({error})") from error
 
 
 def _name(source: str | PathLike | bytes | BinaryIO, name: str | None) -> str:
@@ -127,6 +149,13 @@ def _opened(source: str | PathLike | bytes | BinaryIO, name: str | None) -> Imag
         image.close()
         raise ValueError(f"{name}: found {width} x {height} pixels, expected at most {LARGEST_PICTURE:,} in all")
     return image
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height of the pixels as they are stored; Pillow has exchanged those of a TIFF that lies on its side."""
+    if image.format == "TIFF":
+        return image.tag_v2[ExifTags.Base.ImageWidth], image.tag_v2[ExifTags.Base.ImageLength]
+    return image.size
 
 
 def _decoded(image: Image.Image, name: str) -> Image.Image:

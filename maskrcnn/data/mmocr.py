@@ -5,14 +5,15 @@
     instances_test.json
     instances_val.json
 
-An image has `id`, `file_name` ("training/img_1.jpg"), `height` and `width`; an annotation has `image_id`,
-`category_id`, `iscrowd`, `bbox` (x, y, width, height), `area`, and `segmentation`, one polygon in a list. Ids begin at
-0 and images come in the order in which a folder happened to be listed. `iscrowd` marks don't-care words.
+An image has `id`, `file_name` ("training/img_1.jpg"), and the picture's `height` and `width`; an annotation has
+`image_id`, `category_id`, `iscrowd`, `bbox` (x, y, width, height), `area`, and `segmentation`, one polygon in a list.
+Ids begin at 0 and images come in the order in which a folder happened to be listed. `iscrowd` marks don't-care words.
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -42,6 +43,7 @@ LARGEST_AREA = LARGEST_COORDINATE**2
 class Picture(NamedTuple):
     """An entry of `images`."""
 
+    id: int
     file_name: str
     height: int
     width: int
@@ -75,8 +77,9 @@ class MMOCR:
         if split != part:
             self.names = select(self.names, split, ANNOTATION_FILES)
         self._files = _find_pictures(root, self.names)
-        words = {picture.file_name: words for picture, words in parsed}
-        self._annotations = [usable_words(words[file], f"{name}: {file}", False) for file in self.names]
+        self._annotation_file, entries = name, {picture.file_name: (picture, words) for picture, words in parsed}
+        self._pictures = [entries[file][0] for file in self.names]
+        self._annotations = [usable_words(entries[file][1], f"{name}: {file}", False) for file in self.names]
         chosen = set(self.names)
         self.problems = (
             *(problem for file, problem in problems if file in chosen),
@@ -89,19 +92,23 @@ class MMOCR:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
-        """The sample, with its picture freshly read. Raises ValueError for a picture that cannot be read."""
+        """The sample, with its picture freshly read.
+
+        Raises ValueError for a picture that cannot be read, or is not of the size that the annotations are for.
+        """
         return self.undecoded(index).decoded()
 
     def picture_size(self, index: int) -> tuple[int, int]:
-        """Height and width of a picture, from the beginning of its file. Raises ValueError if that cannot be read."""
-        picture = self.undecoded(index).picture
-        return picture.height, picture.width
+        """Height and width for which a picture is annotated."""
+        return self._pictures[index].height, self._pictures[index].width
 
     def undecoded(self, index: int) -> UndecodedSample:
-        """The sample, of whose picture only the header is read. Raises ValueError if that cannot be done."""
-        name = self.names[index]
-        content = self._files[index].read(PurePosixPath(name).name)
-        return self.annotations(index).undecoded(EncodedPicture(content, name))
+        """The sample, of whose picture nothing is decoded. Raises ValueError as for the sample itself, but for pixels
+        that are damaged."""
+        entry = self._pictures[index]
+        picture = EncodedPicture(self._files[index].source(PurePosixPath(entry.file_name).name), entry.file_name)
+        picture.check_size(entry.height, entry.width, f"image {entry.id} of {self._annotation_file}")
+        return self.annotations(index).undecoded(picture)
 
     def annotations(self, index: int) -> Annotations:
         """The words of one picture, without reading the picture. `text` is there for some sets, else empty."""
@@ -123,11 +130,12 @@ def parse_instances(
         number = entry.whole("id")
         if number in pictures:
             raise entry.error(f"found id {number} a second time, expected a different one for each image")
-        pictures[number] = Picture(entry.relative_path("file_name"), entry.whole("height"), entry.whole("width"))
-    files = [picture.file_name for picture in pictures.values()]
-    if len(set(files)) < len(files):
-        twice = sorted(file for file in set(files) if files.count(file) > 1)[0]
-        raise ValueError(f"{name}: found image {shortened(twice)} twice, expected each once")
+        size = entry.whole("height"), entry.whole("width")
+        pictures[number] = Picture(number, entry.relative_path("file_name"), *size)
+    counts = Counter(picture.file_name for picture in pictures.values())
+    twice = sorted(file for file, count in counts.items() if count > 1)
+    if twice:
+        raise ValueError(f"{name}: found image {shortened(twice[0])} twice, expected each once")
     words: dict[int, list[Word]] = {number: [] for number in pictures}
     problems = []
     for entry in file.entries("annotations"):

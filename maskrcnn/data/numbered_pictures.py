@@ -129,14 +129,17 @@ class NumberedPictures:
         return self.undecoded(index).decoded()
 
     def picture_size(self, index: int) -> tuple[int, int]:
-        """Height and width of a picture, from the beginning of its file. Raises ValueError if that cannot be read."""
+        """Height and width of a picture, from the beginning of its file. Raises ValueError if that cannot be read.
+
+        Of a zip, the whole picture is unpacked for it.
+        """
         picture = self.undecoded(index).picture
         return picture.height, picture.width
 
     def undecoded(self, index: int) -> UndecodedSample:
-        """The sample, of whose picture only the header is read. Raises ValueError if that cannot be done."""
+        """The sample, of whose picture nothing is decoded. Raises ValueError if its header cannot be read."""
         name = self.names[index]
-        return self.annotations(index).undecoded(EncodedPicture(self._files[index].read(name), name))
+        return self.annotations(index).undecoded(EncodedPicture(self._files[index].source(name), name))
 
     def annotations(self, index: int) -> Annotations:
         """The words of one picture, without reading the picture."""

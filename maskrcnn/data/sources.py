@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from maskrcnn.config import Config
 from maskrcnn.data.augmentation import Augmentation
 from maskrcnn.data.coco import COCO
+from maskrcnn.data.coco_files import find_annotations
 from maskrcnn.data.collate import first_that_holds
 from maskrcnn.data.ctw1500 import CTW1500
 from maskrcnn.data.icdar import ICDAR2015
 from maskrcnn.data.icdar2017 import ICDAR2017
 from maskrcnn.data.loader import DataSet, Samples, Share, TrainingBatches, training_loader
-from maskrcnn.data.mmocr import MMOCR
+from maskrcnn.data.mmocr import ANNOTATION_FILES, MMOCR
 from maskrcnn.data.rendered_text import SCENE, RenderedText
 from maskrcnn.data.total_text import TotalText
 from maskrcnn.data.transforms import fitted_size
@@ -47,16 +50,48 @@ def open_data(location: str, split: str, config: Config, *, for_training: bool =
     """
     keypoints, layout = config.model.keypoint_head.enabled, "rendered" if location == RENDERED else config.data.format
     if layout == "coco":
-        return COCO(location, split, keypoints=keypoints, for_training=for_training)
+        with _telling_another_format(location, split, layout):
+            return COCO(location, split, keypoints=keypoints, for_training=for_training)
     if keypoints:
         raise ValueError(f"--data {location}: {layout} is text, which has no keypoints; expected --format coco")
     if layout != "rendered":
-        return FORMATS[layout](location, split)
+        return open_files(location, split, layout)
     if split not in RENDERED_COUNTS:
         raise ValueError(f"--split {split}: rendered text has the splits train and test")
     crop = config.data.crop
     settings = replace(SCENE, height=(crop, crop), width=(crop, crop)) if crop else SCENE
     return RenderedText(RENDERED_COUNTS[split], 2 * config.training.seed + (split == "test"), settings)
+
+
+def open_files(location: str, split: str, layout: str) -> DataSet:
+    """The data set in the folder `location`, whose layout is one of FORMATS. Raises ValueError if it is not that."""
+    with _telling_another_format(location, split, layout):
+        return FORMATS[layout](location, split)
+
+
+@contextmanager
+def _telling_another_format(location: str, split: str, layout: str) -> Iterator[None]:
+    """Adds to a ValueError which format a folder is in, where the names of what is in it say that it is another one."""
+    try:
+        yield
+    except ValueError as error:
+        found = [name for name in FORMATS if _looks_like(Path(location), split, name)]
+        if not found or layout in found:
+            raise
+        raise ValueError(f"{error}; it looks like the format {found[0]}") from error
+
+
+def _looks_like(root: Path, split: str, layout: str) -> bool:
+    """Whether the annotations of any split lie where those of a format do; COCO's are looked for by the split."""
+    if layout == "coco":
+        try:
+            return root.is_dir() and bool(find_annotations(root, split))
+        except ValueError:
+            return False
+    if layout == "mmocr":
+        return any((root / name).is_file() for name in ANNOTATION_FILES.values())
+    places = [root / place.annotations for layouts in FORMATS[layout].layouts.values() for place in layouts]
+    return any(path.is_dir() or path.with_name(f"{path.name}.zip").is_file() for path in places)
 
 
 def training_stream(

@@ -81,11 +81,11 @@ def read_ground_truths(path: str | os.PathLike, parse: ParseFile = ICDAR2015.par
 
     Every line takes part, whatever the shape or winding of its polygon.
     Raises ValueError for a file without a number or of another kind, if there is no file at all, and as
-    `file:line: found ..., expected ...` for a line that cannot be read.
+    `path/file:line: found ..., expected ...` for a line that cannot be read.
     """
     truths = {}
     for number, name, content in _numbered_files(path, (".txt", ".xml")):
-        words = parse(content, name)
+        words = parse(content, f"{path}/{name}")
         ignore = np.array([word.ignore for word in words], dtype=bool)
         truths[number] = GroundTruth(tuple(word.polygon for word in words), ignore)
     if not truths:
@@ -97,23 +97,23 @@ def read_results(path: str | os.PathLike, quadrilaterals: bool = True) -> dict[i
     """Number of the picture -> what was found in it, from the files of a folder or zip.
 
     `quadrilaterals` as in `parse_result_line`.
-    Raises ValueError for a file without a number or of another kind, as `file:line: found ..., expected ...` for a line
-    that cannot be read, and if some lines have a score and others have none: their order would be anybody's guess.
+    Raises ValueError for a file without a number or of another kind, as `path/file:line: found ..., expected ...` for a
+    line that cannot be read, and if some lines have a score and others have none: their order would be anybody's guess.
     """
     parsed: dict[int, list[tuple[np.ndarray, float | None]]] = {}
     names: dict[int, str] = {}
     first = ""
     declared: bool | None = None
     for number, name, content in _numbered_files(path, (".txt",)):
-        parsed[number], names[number] = [], name
-        for position, line in numbered_lines(content, name):
-            with place(name, position):
+        parsed[number], names[number], where = [], name, f"{path}/{name}"
+        for position, line in numbered_lines(content, where):
+            with place(where, position):
                 polygon, score = parse_result_line(line, quadrilaterals)
             if declared is None:
                 declared, first = score is not None, f"{name}:{position}"
             if declared != (score is not None):
                 raise ValueError(
-                    f"{name}:{position}: found {'no score' if score is None else 'a score'}, "
+                    f"{where}:{position}: found {'no score' if score is None else 'a score'}, "
                     f"expected {'one' if declared else 'none'} as in {first}"
                 )
             parsed[number].append((polygon, score))

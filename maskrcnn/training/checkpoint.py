@@ -257,7 +257,7 @@ def _reason(error: Exception) -> str:
         asked = re.search(r"GLOBAL (\S+)", text)
         if asked:
             return f"it asks to call {asked[1]} while loading; only tensors, numbers and text are read"
-        return "not a file that PyTorch saved"
+        return "found no file that PyTorch saved, expected weights or a training checkpoint"
     line = text.strip().splitlines()[0][:200] if text.strip() else type(error).__name__
     return f"truncated or not a file of this kind ({line})"
 
