@@ -1,0 +1,65 @@
+// What the main function of `maskrcnn/ops/emulator.py` hands to a kernel: tensors that lie in files.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <fstream>
+#include <ios>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <type_traits>
+
+#include "emulator.h"
+
+namespace emulator {
+
+// A pointer to numbers of type F: where a kernel asks for a type of the same kind and size, it gets it. Bytes (uint8_t)
+// become whatever is asked for.
+template <typename F>
+struct Pointer {
+  F* data;
+
+  template <typename T>
+  operator T*() const {
+    constexpr bool fits = std::is_same<F, std::uint8_t>::value ||
+                          (sizeof(T) == sizeof(F) && std::is_arithmetic<T>::value &&
+                           std::is_floating_point<T>::value == std::is_floating_point<F>::value);
+    static_assert(fits, "the kernel's parameter points to numbers of another type than the tensor has");
+    return reinterpret_cast<T*>(data);
+  }
+};
+
+// The bytes of a file, in memory that ends with them, so that AddressSanitizer knows what is outside.
+template <typename F>
+class Memory {
+ public:
+  explicit Memory(const char* path) : path_(path) {
+    std::ifstream file(path, std::ios::binary);
+    const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    size_ = bytes.size();
+    data_.reset(new char[size_]);
+    bytes.copy(data_.get(), size_);
+  }
+
+  Pointer<F> pointer() {
+    return {reinterpret_cast<F*>(data_.get())};
+  }
+
+  void write_back() const {
+    std::ofstream(path_, std::ios::binary).write(data_.get(), static_cast<std::streamsize>(size_));
+  }
+
+ private:
+  const char* path_;
+  std::size_t size_ = 0;
+  std::unique_ptr<char[]> data_;
+};
+
+inline dim3 to_dim3(char** words) {
+  const auto number = [](const char* word) { return static_cast<unsigned>(std::strtoul(word, nullptr, 10)); };
+  return dim3(number(words[0]), number(words[1]), number(words[2]));
+}
+
+}  // namespace emulator
