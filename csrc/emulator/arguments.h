@@ -3,11 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
-#include <fstream>
-#include <ios>
-#include <iterator>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <type_traits>
 
@@ -36,11 +35,14 @@ template <typename F>
 class Memory {
  public:
   explicit Memory(const char* path) : path_(path) {
-    std::ifstream file(path, std::ios::binary);
-    const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-    size_ = bytes.size();
+    std::FILE* file = open("rb");
+    std::fseek(file, 0, SEEK_END);
+    size_ = static_cast<std::size_t>(std::ftell(file));
+    std::rewind(file);
     data_.reset(new char[size_]);
-    bytes.copy(data_.get(), size_);
+    const std::size_t read = std::fread(data_.get(), 1, size_, file);
+    std::fclose(file);
+    check(read == size_);
   }
 
   Pointer<F> pointer() {
@@ -48,10 +50,24 @@ class Memory {
   }
 
   void write_back() const {
-    std::ofstream(path_, std::ios::binary).write(data_.get(), static_cast<std::streamsize>(size_));
+    std::FILE* file = open("wb");
+    const std::size_t written = std::fwrite(data_.get(), 1, size_, file);
+    check(std::fclose(file) == 0 && written == size_);
   }
 
  private:
+  std::FILE* open(const char* mode) const {
+    std::FILE* file = std::fopen(path_, mode);
+    check(file != nullptr);
+    return file;
+  }
+
+  void check(bool well) const {
+    if (!well) {
+      throw std::runtime_error(std::string("a tensor cannot be read or written: ") + path_);
+    }
+  }
+
   const char* path_;
   std::size_t size_ = 0;
   std::unique_ptr<char[]> data_;

@@ -88,9 +88,7 @@ def launch(
                 words.append(0 if value is None else repr(value + 0))  # + 0: True is 1
         environment = {"EMULATOR_SKIP_BARRIER": f"{SOURCE_NAME}:{skip_barrier}"} if skip_barrier else {}
         environment |= dict.fromkeys(("TSAN_OPTIONS", "ASAN_OPTIONS"), f"exitcode={_FOUND}")
-        # ThreadSanitizer's memory layout does not fit the addresses that a kernel with much randomness gives out.
-        fixed_addresses = ["setarch", "-R"] if sanitizer and shutil.which("setarch") else []
-        command = [*fixed_addresses, *map(str, [program, *words])]
+        command = [*(_fixed_addresses() if sanitizer else ()), *map(str, [program, *words])]
         result = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
         _raise_what_was_found(result, sanitizer)
         for path, tensor in files.items():
@@ -143,7 +141,7 @@ def _compile(text: str, sanitizer: str) -> Path:
     """The program of this text; of each text and sanitizer one, as long as this process lives."""
     program = Path(_folder().name) / f"program{len(list(Path(_folder().name).iterdir()))}"
     # No a * b + c in one rounding: the kernels of this project promise the bits of its C++ ops.
-    flags = ["-std=c++17", "-O1", "-g", "-pthread", "-ffp-contract=off", f"-I{_SOURCES}"]
+    flags = ["-std=c++17", "-O1", "-g1", "-pthread", "-ffp-contract=off", f"-I{_SOURCES}"]
     flags += [f"-fsanitize={sanitizer}"] if sanitizer else []
     command = [_compiler(), "-x", "c++", "-", *flags, "-o", str(program)]
     result = subprocess.run(command, input=text, capture_output=True, text=True)
@@ -161,6 +159,17 @@ def _folder() -> tempfile.TemporaryDirectory:
 
 def _compiler() -> str | None:
     return shutil.which((os.environ.get("CXX") or "c++").split()[0])
+
+
+@functools.cache
+def _fixed_addresses() -> tuple[str, ...]:
+    """What makes a program begin at fixed addresses, where that is to be had.
+
+    ThreadSanitizer's memory layout does not fit those that a kernel with much randomness in them gives out.
+    """
+    prefix = ("setarch", "-R")
+    works = shutil.which("setarch") and subprocess.run([*prefix, "true"], capture_output=True).returncode == 0
+    return prefix if works else ()
 
 
 def _raise_what_was_found(result: subprocess.CompletedProcess, sanitizer: str) -> None:
