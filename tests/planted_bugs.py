@@ -1190,6 +1190,13 @@ BUGS = (
         "height_loss(logits.clamp(0, 1),",
         "test_pyramid_masks:test_heights_are_cut_off_after_learning_and_not_before",
     ),
+    PlantedBug(
+        "a transposed tensor handed to a kernel as it lies",
+        "maskrcnn.ops.emulator:_text_of_program",
+        " or not value.is_contiguous():",
+        ":",
+        "test_emulator:test_what_a_launch_cannot_take",
+    ),
 )
 
 _BY_NAME = {bug.name: bug for bug in BUGS}

@@ -7,7 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 from emulated_kernels import OPS, ROOT, compile_emulated
+
+from maskrcnn.ops import emulator
 
 ARCHITECTURES = ("75", "80", "90")
 BARRIERS = [
@@ -34,7 +37,7 @@ def build(folder: Path, source: str, *flags: str) -> Path:
 
 
 def build_for_sanitizer(folder: Path, sanitizer: str, *sources: Path) -> Path:
-    """A program, or a skip where the sanitizer does not work."""
+    """A program (without sources none), or a skip where the sanitizer does not work."""
     probe = folder / "probe.cpp"
     probe.write_text("int main() {}\n")
     flags = [f"-fsanitize={sanitizer}", "-g", "-O1"]
@@ -43,7 +46,8 @@ def build_for_sanitizer(folder: Path, sanitizer: str, *sources: Path) -> Path:
         pytest.skip(f"the compiler has no -fsanitize={sanitizer}")
     if run(folder / "probe").returncode != 0:
         pytest.skip(f"programs with -fsanitize={sanitizer} do not run here")
-    compile_emulated(list(sources), folder / "program", *flags)
+    if sources:
+        compile_emulated(list(sources), folder / "program", *flags)
     return folder / "program"
 
 
@@ -153,6 +157,109 @@ def test_the_example_of_the_readme(tmp_path):
     (tmp_path / "sum.cpp").write_text(source)
     compile_emulated([tmp_path / "sum.cpp"], tmp_path / "sum")
     assert run(tmp_path / "sum").stdout == "64 36\n"
+
+
+# From Python
+
+
+SUM = """__global__ void sum_blocks(const float* values, unsigned count, float* sums) {
+  __shared__ float part[64];
+  const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
+  part[threadIdx.x] = i < count ? values[i] : 0.0f;
+  for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half) {
+      part[threadIdx.x] += part[threadIdx.x + half];
+    }
+  }
+  if (threadIdx.x == 0) {
+    sums[blockIdx.x] = part[0];
+  }
+}
+"""
+
+
+@pytest.fixture
+def launch():
+    if missing := emulator.what_is_missing():
+        pytest.skip(missing)
+    return emulator.launch
+
+
+def test_a_launch_from_python_changes_its_tensors(launch):
+    values, sums = torch.arange(100.0), torch.full((3,), -7.0)
+    launch(SUM, "sum_blocks", 2, 64, values, 100, sums)
+    assert sums.tolist() == [63 * 64 / 2, 99 * 100 / 2 - 63 * 64 / 2, -7.0]
+    assert torch.equal(values, torch.arange(100.0))
+    launch(SUM, "sum_blocks", (3, 1), (64, 1, 1), values, 100, sums)  # the same program again
+    assert sums.tolist()[2] == 0
+    with pytest.raises(RuntimeError, match="a block has 1 to 1024 threads, not 2000"):
+        launch(SUM, "sum_blocks", 2, 2000, values, 100, sums)
+
+
+def test_a_launch_takes_every_kind_of_argument(launch):
+    kernel = """
+    template <typename T> struct Pair { T a; T b; };
+    template <typename T>
+    __global__ void fill(
+        Pair<T>* bytes, unsigned long long* bits, const double* nothing, bool yes, T half, const bool* flags,
+        int* out) {
+      out[threadIdx.x] = flags[threadIdx.x] && yes && nothing == nullptr && half == T(0.5) ? 3 : 4;
+      if (threadIdx.x == 1) { bytes[1] = {T(1), T(2)}; bits[0] = 1ull << 63; }
+    }
+    """
+    memory, bits = torch.zeros(2, 8, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)
+    flags, out = torch.tensor([True, False]), torch.zeros(2, dtype=torch.int32)
+    launch(kernel, "fill<float>", 1, 2, memory, bits, None, True, 0.5, flags, out)
+    assert memory.view(torch.float32).tolist() == [[0, 0], [1, 2]]
+    assert bits.item() == -(2**63) and out.tolist() == [3, 4]
+
+
+def test_what_is_wrong_with_a_kernel_is_said_with_its_line(launch):
+    values, sums = torch.ones(100), torch.zeros(2)
+    with pytest.raises(ValueError, match=r"kernel\.cu:5:.*error: expected .;"):
+        launch(SUM.replace("half > 0;", "half > 0"), "sum_blocks", 2, 64, values, 100, sums)
+    with pytest.raises(ValueError, match="another type than the tensor"):
+        launch(SUM, "sum_blocks", 2, 64, values.double(), 100, sums)
+    astray = SUM.replace("    __syncthreads();\n", "\n").replace("half) {", "half) { __syncthreads();")
+    with pytest.raises(RuntimeError, match=r"some threads of a block wait at kernel\.cu:7, others at .*kernel"):
+        launch(astray, "sum_blocks", 2, 64, values, 100, sums)
+    with pytest.raises(RuntimeError, match="the kernel's process ended with -11"):
+        launch(SUM, "sum_blocks", 2, 64, None, 100, sums)
+    assert sums.tolist() == [0, 0]
+
+
+def test_what_a_launch_cannot_take():
+    with pytest.raises(ValueError, match=r"argument 0 must be a contiguous tensor on the CPU, .*, not contiguous"):
+        emulator.launch(SUM, "sum_blocks", 1, 1, torch.ones(4, 4).t(), 16, torch.zeros(1))
+    with pytest.raises(ValueError, match=r"found torch\.float16 on cpu, contiguous"):
+        emulator.launch(SUM, "sum_blocks", 1, 1, torch.ones(4).half(), 4, torch.zeros(1))
+    with pytest.raises(ValueError, match="argument 1 must be a tensor, a number or None, found '16'"):
+        emulator.launch(SUM, "sum_blocks", 1, 1, torch.ones(4), "16", torch.zeros(1))
+    with pytest.raises(ValueError, match='sanitizer must be "thread" or "address", found \'threads\''):
+        emulator.launch(SUM, "sum_blocks", 1, 1, sanitizer="threads")
+    with pytest.raises(ValueError, match="one to three sizes, found 4"):
+        emulator.launch("__global__ void nothing() {}", "nothing", (1, 1, 1, 1), 1)
+
+
+def test_without_a_compiler_a_launch_says_so(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(RuntimeError, match=r"needs a C\+\+ compiler"):
+        emulator.launch("__global__ void nothing() {}", "nothing", 1, 1)
+
+
+@pytest.mark.slow
+def test_the_sanitizers_of_a_launch_name_what_races_and_what_is_outside(launch, tmp_path):
+    for sanitizer in ("thread", "address"):
+        build_for_sanitizer(tmp_path, sanitizer)
+    values, sums = torch.ones(100), torch.zeros(2)
+    launch(SUM, "sum_blocks", 2, 64, values, 100, sums, sanitizer="thread")
+    assert sums.tolist() == [64, 36]
+    with pytest.raises(RuntimeError, match=r"data race: kernel\.cu:4 and kernel\.cu:8"):
+        launch(SUM, "sum_blocks", 2, 64, values, 100, sums, sanitizer="thread", skip_barrier=6)
+    outside = SUM.replace("i < count ? values[i] : 0.0f", "values[i]")
+    with pytest.raises(RuntimeError, match=r"heap-buffer-overflow: kernel\.cu:4$"):
+        launch(outside, "sum_blocks", 2, 64, values, 100, sums, sanitizer="address")
 
 
 # ThreadSanitizer finds a missing barrier: in a first kernel, and each one of the real kernels.

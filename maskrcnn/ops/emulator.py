@@ -1,0 +1,216 @@
+"""CUDA kernels without a GPU: `launch` compiles the text of one for the processor and runs it on tensors.
+
+What emulates CUDA is `csrc/emulator/emulator.h`, and what it can tell its README.md says; here is the way there from
+Python. It needs GCC or Clang, and the repository, since an installed package comes without `csrc/`.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+SOURCE_NAME = "kernel.cu"
+"""What messages call the text of a kernel."""
+_SOURCES = Path(__file__).resolve().parents[2] / "csrc"
+_TYPES = {
+    torch.float32: "float",
+    torch.float64: "double",
+    torch.int32: "int32_t",
+    torch.int64: "int64_t",
+    torch.bool: "bool",
+    torch.uint8: "uint8_t",
+}
+_FOUND, _FAILED = 66, 65
+"""Exit codes: of a sanitizer that has found something, and of a launch that ended with an exception."""
+
+
+def what_is_missing() -> str:
+    """Why `launch` cannot work here, or nothing if it can."""
+    if _compiler() is None or os.name == "nt":
+        return "the emulator needs a C++ compiler, GCC or Clang"
+    if not (_SOURCES / "emulator").is_dir():
+        return "the emulator needs the repository, an installed package has no csrc/"
+    return ""
+
+
+def launch(
+    source: str,
+    kernel: str,
+    grid: int | Sequence[int],
+    block: int | Sequence[int],
+    *arguments: Tensor | float | None,
+    sanitizer: str = "",
+    skip_barrier: int = 0,
+) -> None:
+    """`kernel<<<grid, block>>>(arguments...)` on threads of the processor; tensors are changed in place.
+
+    Args:
+        source: C++ text with a `__global__` function; it may include headers of `csrc/`.
+        kernel: the function's name, of a template with its arguments.
+        grid, block: how many blocks, and how many threads in each; one to three numbers.
+        arguments: contiguous tensors on the CPU become pointers (uint8 ones to whatever the kernel asks for), numbers
+            become int64_t or double, and None a null pointer.
+        sanitizer: "thread" finds data races, "address" what is read or written outside the tensors.
+        skip_barrier: the line of the source whose `__syncthreads()` is left out, 0 for none.
+
+    The kernel runs in a process of its own, so that whatever it does, this one lives on.
+
+    Raises:
+        ValueError: the source is no valid C++, or does not take these arguments; or an argument of an unknown type.
+        RuntimeError: what the emulator or the sanitizer has found, with the lines of the source; or something is
+            missing here.
+    """
+    if sanitizer not in ("", "thread", "address"):
+        raise ValueError(f'launch: sanitizer must be "thread" or "address", found {sanitizer!r}')
+    words: list[object] = [*_three(grid), *_three(block)]
+    text = _text_of_program(source, kernel, arguments)
+    if missing := what_is_missing():
+        raise RuntimeError(missing)
+    program = _compile(text, sanitizer)
+    with tempfile.TemporaryDirectory() as folder:
+        files: dict[Path, Tensor] = {}
+        for index, value in enumerate(arguments):
+            if isinstance(value, Tensor):
+                path = Path(folder) / str(index)
+                path.write_bytes(value.numpy().tobytes())
+                files[path] = value
+                words.append(path)
+            else:
+                words.append(0 if value is None else repr(value + 0))  # + 0: True is 1
+        environment = {"EMULATOR_SKIP_BARRIER": f"{SOURCE_NAME}:{skip_barrier}"} if skip_barrier else {}
+        environment |= dict.fromkeys(("TSAN_OPTIONS", "ASAN_OPTIONS"), f"exitcode={_FOUND}")
+        command = [*(_fixed_addresses() if sanitizer else ()), *map(str, [program, *words])]
+        result = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
+        _raise_what_was_found(result, sanitizer)
+        for path, tensor in files.items():
+            if tensor.numel():
+                stored = torch.frombuffer(bytearray(path.read_bytes()), dtype=tensor.dtype)
+                tensor.copy_(stored.view_as(tensor))
+
+
+def _text_of_program(source: str, kernel: str, arguments: Sequence[Tensor | float | None]) -> str:
+    """The source, and below it a main function that finds its arguments in the words of the command."""
+    lines, names = [], []
+    for index, value in enumerate(arguments):
+        word, name = f"words[{index + 7}]", f"argument{index}"
+        names.append(name)
+        if isinstance(value, Tensor):
+            if value.dtype not in _TYPES or value.device.type != "cpu" or not value.is_contiguous():
+                raise ValueError(
+                    f"launch: argument {index} must be a contiguous tensor on the CPU, of {_known_types()}, "
+                    f"found {value.dtype} on {value.device}, {'' if value.is_contiguous() else 'not '}contiguous"
+                )
+            lines.append(f"emulator::Memory<{_TYPES[value.dtype]}> {name}({word});")
+            names[-1] += ".pointer()"
+        elif value is None:
+            names[-1] = "nullptr"
+        elif isinstance(value, int):
+            lines.append(f"const int64_t {name} = std::strtoll({word}, nullptr, 10);")
+        elif isinstance(value, float):
+            lines.append(f"const double {name} = std::strtod({word}, nullptr);")
+        else:
+            raise ValueError(f"launch: argument {index} must be a tensor, a number or None, found {value!r}")
+    written = [f"{name.removesuffix('.pointer()')}.write_back();" for name in names if name.endswith(".pointer()")]
+    arguments_of_launch = ", ".join(["emulator::to_dim3(words + 1)", "emulator::to_dim3(words + 4)", kernel, *names])
+    return "\n".join([
+        '#include "emulator/arguments.h"',
+        "#include <cstdio>",
+        f'#line 1 "{SOURCE_NAME}"',
+        source,
+        '#line 1 "launch"',
+        "int main(int, char** words) {",
+        *lines,
+        f"try {{ emulator::launch({arguments_of_launch}); }}",
+        f"catch (const std::exception& error) {{ std::fputs(error.what(), stderr); return {_FAILED}; }}",
+        *written,
+        "}",
+    ])  # fmt: skip
+
+
+@functools.cache
+def _compile(text: str, sanitizer: str) -> Path:
+    """The program of this text; of each text and sanitizer one, as long as this process lives."""
+    program = Path(_folder().name) / f"program{len(list(Path(_folder().name).iterdir()))}"
+    # No a * b + c in one rounding: the kernels of this project promise the bits of its C++ ops.
+    flags = ["-std=c++17", "-O1", "-g1", "-pthread", "-ffp-contract=off", f"-I{_SOURCES}"]
+    flags += [f"-fsanitize={sanitizer}"] if sanitizer else []
+    command = [_compiler(), "-x", "c++", "-", *flags, "-o", str(program)]
+    result = subprocess.run(command, input=text, capture_output=True, text=True)
+    if result.returncode != 0:
+        errors = [line for line in result.stderr.splitlines() if re.search(r"error:|undefined|cannot find", line)]
+        raise ValueError("\n".join(errors) or result.stderr)
+    return program
+
+
+@functools.cache
+def _folder() -> tempfile.TemporaryDirectory:
+    """Where programs lie; it disappears with this process."""
+    return tempfile.TemporaryDirectory(prefix="maskrcnn-emulator-")
+
+
+def _compiler() -> str | None:
+    return shutil.which((os.environ.get("CXX") or "c++").split()[0])
+
+
+@functools.cache
+def _fixed_addresses() -> tuple[str, ...]:
+    """What makes a program begin at fixed addresses, where that is to be had.
+
+    ThreadSanitizer's memory layout does not fit those that a kernel with much randomness in them gives out.
+    """
+    prefix = ("setarch", "-R")
+    works = shutil.which("setarch") and subprocess.run([*prefix, "true"], capture_output=True).returncode == 0
+    return prefix if works else ()
+
+
+def _raise_what_was_found(result: subprocess.CompletedProcess, sanitizer: str) -> None:
+    if result.returncode == _FAILED:
+        raise RuntimeError(result.stderr)
+    if result.returncode == _FOUND:
+        raise RuntimeError(_summary(result.stderr))
+    if result.returncode != 0:
+        which = f" (compiled for the {sanitizer} sanitizer)" if sanitizer else ""
+        raise RuntimeError(f"the kernel's process{which} ended with {result.returncode}: {result.stderr[:500]}")
+
+
+def _summary(report: str) -> str:
+    """A sanitizer's report in a line: for each thing it has found what, and the lines of the source."""
+    found = []
+    for part in re.split(r"(?=WARNING: ThreadSanitizer|ERROR: AddressSanitizer)", report)[1:]:
+        kind = re.match(r"\w+: \w+: ([\w-]+(?: race)?)", part)[1]
+        accesses = re.findall(r"(?:[Rr]ead|[Ww]rite|READ|WRITE) of size .*\n((?:    #.*\n)+)", part)
+        places = [_first_place(frames) for frames in accesses]
+        found.append(f"{kind}: {' and '.join(sorted(places, key=_line_last))}")
+    return "; ".join(sorted(set(found)))
+
+
+def _first_place(frames: str) -> str:
+    """File and line of the innermost call that is not of the emulator itself."""
+    places = re.findall(r"([\w.]+\.\w+:\d+)", frames)
+    return next((place for place in places if not place.startswith("emulator.h")), "an unknown place")
+
+
+def _line_last(place: str) -> tuple[str, int]:
+    file, _, line = place.rpartition(":")
+    return file, int(line) if line.isdigit() else 0
+
+
+def _three(sizes: int | Sequence[int]) -> list[int]:
+    """One to three numbers as three, of which those that are not given are 1."""
+    sizes = [sizes] if isinstance(sizes, int) else [*sizes]
+    if not 1 <= len(sizes) <= 3:
+        raise ValueError(f"launch: a grid or a block has one to three sizes, found {len(sizes)}")
+    return [*sizes, 1, 1][:3]
+
+
+def _known_types() -> str:
+    return ", ".join(str(dtype).removeprefix("torch.") for dtype in _TYPES)
