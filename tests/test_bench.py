@@ -121,7 +121,7 @@ def test_crops_are_the_same_on_both_sides(tmp_path, degrees):
     )
     samples = ICDAR2015(write_icdar2015(tmp_path))
     stages = {compares.name: compares for compares in data.comparisons(samples, config, "small", crops=6)}
-    names = ["read and decode", "scale and crop", "mirror and colours", "targets", "normalise and collate", "all"]
+    names = ["read and decode", "scale and crop", "colours", "targets", "normalise and collate", "all"]
     assert list(stages) == [f"small: {name}" for name in names]
     assert all(compares.times == 6 for compares in stages.values())
     assert [name for name, compares in stages.items() if compares.peer is None] == list(stages)[2:5]
