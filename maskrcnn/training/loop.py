@@ -74,8 +74,9 @@ def training_step(
     """One update of the weights from one batch, in one or more parts; `step` counts from 0.
 
     Returns the losses (0-dim each, the mean over the parts) and the norm of the gradient (0-dim, before clipping), all
-    still on the device. If one of them is not finite, the weights stay as they were (statistics of norms have moved on).
-    Of several ranks, `model` is what `ranks.wrapped` gave, `parts` is this rank's share, and the losses are this rank's.
+    still on the device. If one of them is not finite, the weights stay as they were; statistics of norms, if there are
+    any, have moved on. Of several ranks, `model` is what `ranks.wrapped` gave, `parts` is this rank's share, and the
+    losses are this rank's.
     """
     rate = learning_rate(step, training)
     for group in optimiser.param_groups:
