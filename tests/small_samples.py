@@ -1,4 +1,4 @@
-"""Samples and settings for tests of batches."""
+"""Samples and settings for tests of batches and of what writes samples."""
 
 import numpy as np
 import torch
@@ -20,6 +20,18 @@ def a_sample(height: int, width: int, *polygons: np.ndarray, ignore=(), name="im
     flags[list(ignore)] = True
     image = np.full((height, width, 3), value, np.uint8)
     return Sample(name, image, polygons, np.arange(1, len(polygons) + 1), flags)
+
+
+def sample_with(*objects: tuple[np.ndarray, bool, str], name: str = "img_7.jpg", width: int = 48) -> Sample:
+    """A grey picture, 32 pixels high, with outlines, whether they are don't-care, and what they say."""
+    return Sample(
+        name=name,
+        image=np.full((32, width, 3), 90, np.uint8),
+        polygons=tuple(polygon for polygon, _, _ in objects),
+        labels=np.ones(len(objects), np.int64),
+        ignore=np.array([ignore for _, ignore, _ in objects], bool),
+        transcriptions=tuple(text for _, _, text in objects),
+    )
 
 
 def equal(left: Batch, right: Batch) -> bool:

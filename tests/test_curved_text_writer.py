@@ -1,8 +1,11 @@
 """Writing ICDAR2017-MLT, CTW1500 and Total-Text: files by hand, resampling, layouts, what they cannot express."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from small_files import every_file
+from small_samples import sample_with as sample_of_width
 
 from maskrcnn.cli.render import CURVED
 from maskrcnn.data.ctw1500 import parse_ctw1500
@@ -16,20 +19,9 @@ from maskrcnn.data.curved_text_writer import (
 from maskrcnn.data.icdar_writer import icdar2017_lines, write_icdar2017
 from maskrcnn.data.rendered_text import RenderedText
 from maskrcnn.data.text_polygons import resampled_sides
-from maskrcnn.structures import Sample
 
 QUAD = np.array([[0.4, 0.0], [60.0, 0.0], [60.0, 12.0], [0.0, 12.0]])
-
-
-def sample_with(*objects: tuple[np.ndarray, bool, str]) -> Sample:
-    return Sample(
-        name="img_7.jpg",
-        image=np.full((32, 64, 3), 90, np.uint8),
-        polygons=tuple(polygon for polygon, _, _ in objects),
-        labels=np.ones(len(objects), np.int64),
-        ignore=np.array([ignore for _, ignore, _ in objects], bool),
-        transcriptions=tuple(text for _, _, text in objects),
-    )
+sample_with = partial(sample_of_width, width=64)
 
 
 # resampling

@@ -5,25 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from small_samples import sample_with
 
 from maskrcnn.data.icdar import FOLDERS, ICDAR2015
 from maskrcnn.data.icdar_writer import annotation_lines, write_icdar2015
 from maskrcnn.data.rendered_text import DEMO, RenderedText
-from maskrcnn.structures import Sample
 
 QUAD = np.array([[1.4, 2.0], [30.6, 3.0], [29.0, 12.5], [2.0, 11.0]])
 STRAIGHT = replace(DEMO, height=(160, 160), width=(240, 240), curved_fraction=0.0, ignored=(1, 3))
-
-
-def sample_with(*objects: tuple[np.ndarray, bool, str], name: str = "img_7.jpg") -> Sample:
-    return Sample(
-        name=name,
-        image=np.full((32, 48, 3), 90, np.uint8),
-        polygons=tuple(polygon for polygon, _, _ in objects),
-        labels=np.ones(len(objects), np.int64),
-        ignore=np.array([ignore for _, ignore, _ in objects], bool),
-        transcriptions=tuple(text for _, _, text in objects),
-    )
 
 
 def every_file(directory) -> dict[str, bytes]:

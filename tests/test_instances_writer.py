@@ -7,28 +7,17 @@ from itertools import count
 import numpy as np
 import pytest
 from small_files import every_file
+from small_samples import sample_with
 
 from maskrcnn.data.coco import COCO
 from maskrcnn.data.instances_writer import coco_annotations, mmocr_annotations, write_coco, write_mmocr
 from maskrcnn.data.mmocr import MMOCR
 from maskrcnn.ops import run_length
 from maskrcnn.reference import polygon_masks
-from maskrcnn.sample import Sample
 
 QUAD = np.array([[1.254, 2.0], [31.126, 3.0], [29.0, 12.5], [2.0, 11.0]])
 BOX = np.array([[40.0, 5.0], [44.0, 5.0], [44.0, 7.0], [40.0, 7.0]])
 LINE = np.array([*([4.0 * x, abs(3 - x)] for x in range(7)), *([4.0 * x, 5 + abs(3 - x)] for x in range(7)[::-1])])
-
-
-def sample_with(*objects: tuple[np.ndarray, bool, str], name: str = "img_7.jpg") -> Sample:
-    return Sample(
-        name=name,
-        image=np.full((32, 48, 3), 90, np.uint8),
-        polygons=tuple(polygon for polygon, _, _ in objects),
-        labels=np.ones(len(objects), np.int64),
-        ignore=np.array([ignore for _, ignore, _ in objects], bool),
-        transcriptions=tuple(text for _, _, text in objects),
-    )
 
 
 # one picture
