@@ -36,6 +36,7 @@ SETTINGS = [
     "model.image.long_side=128",
     "text.polygon_nms_iou=1",
     "data.crop=96",
+    "data.rotation_degrees=0",
     "training.batch_size=2",
     "training.workers=0",
 ]

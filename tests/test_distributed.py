@@ -141,6 +141,9 @@ def test_a_run_that_is_killed_goes_on_as_if_it_had_not_been(tmp_path, processes)
     what two have begun, one ends with the same up to the rounding of float32."""
     data = write_icdar2015(tmp_path / "data", training=5)
     settings = ["--set", *SETTINGS, "training.steps=14", "training.checkpoint_every=4", "training.warmup_steps=2"]
+    if processes == 2:
+        # AdamW divides by the size of a gradient, and makes a step of the rounding of one that is almost 0.
+        settings += ["training.optimiser=sgd", "training.learning_rate=0.01"]
 
     def command(out: str) -> list[str]:
         return ["train", "text_small", "--data", str(data), "--out", str(tmp_path / out), *settings]

@@ -80,10 +80,9 @@ def test_files_of_results(tmp_path, name, end):
     def check(content: bytes) -> None:
         (tmp_path / "res_img_7.txt").write_bytes(content)
         found = {}
-        message = refused(
-            lambda: found.update(read_results(tmp_path, PROTOCOLS[name].quadrilaterals)), "res_img_7.txt:"
-        )
-        assert not message or re.match(r"res_img_7\.txt:[1-9]", message)
+        file = f"{tmp_path}/res_img_7.txt:"
+        message = refused(lambda: found.update(read_results(tmp_path, PROTOCOLS[name].quadrilaterals)), file)
+        assert not message or re.match("[1-9]", message.removeprefix(file))
         readable.append(not message)
         if not message:
             rows, results = read_fields(content), found[7]
@@ -123,7 +122,7 @@ def test_ground_truth_and_results_together(name, tmp_path):
             score = score_texts(images)
             assert 0 <= min(score.recall, score.precision) <= max(score.recall, score.precision) <= 1
 
-        message = refused(read, truth.name, result.name)
+        message = refused(read, str(truth), str(result))
         readable.append(not message)
         if not message:
             assert len(images) == 1 and len(images[0].detections) == len(read_fields(files[1]))
@@ -150,7 +149,7 @@ def test_damaged_archives(tmp_path, method):
     def search(edits):
         path.write_bytes(edited(valid, edits))
         results = {}
-        message = refused(lambda: results.update(read_results(path)), str(path), *(f"res_img_{n}." for n in "123"))
+        message = refused(lambda: results.update(read_results(path)), str(path))
         if not message and len(results) < 3:  # an entry that is now called .es_img_1.txt is hidden
             with zipfile.ZipFile(path) as archive:
                 names = [entry.filename for entry in archive.infolist()]
