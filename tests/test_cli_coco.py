@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from small_coco import small_coco, write_coco
 from small_text import SETTINGS, mistake, run, save_small_weights, write_icdar2015
@@ -132,6 +133,25 @@ def test_a_run_goes_on_with_the_same_classes_only(capsys, root, weights, tmp_pat
     other = write_coco(tmp_path / "other", content)
     said = mistake(capsys, "train", "coco_small", "--data", other, "--out", weights.parent, "--resume", "--set", *SMALL)
     assert "model.class_names was ('dog', 'cat'), now ('dog', 'horse')" in said
+
+
+def test_a_new_run_begins_with_all_but_the_layers_of_the_classes(capsys, weights, tmp_path):
+    content = small_coco()
+    content["categories"].append({"id": 9, "name": "horse"})
+    data = write_coco(tmp_path / "data", content)
+    still = [*SMALL, "training.steps=1", "training.learning_rate=0", "training.average_decay=0"]
+    said = run(capsys, "train", "coco_small", "--data", data, "--out", tmp_path / "run", "--init", weights,
+               "--set", *still)  # fmt: skip
+    layers = "roi_heads.box_head.classes, roi_heads.box_head.deltas, roi_heads.mask_head.logits"
+    assert f"other classes than in {weights}: {layers} begin with random weights" in said
+    before, after = load_weights(weights)[0], load_weights(tmp_path / "run" / "model.safetensors")[0]
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert {name.rpartition(".")[0] for name in changed} == set(layers.split(", "))
+    assert after["roi_heads.box_head.classes.bias"].shape == (4,)
+    deeper = [*still, "model.mask_head.convolutions=3"]
+    other = ["--out", tmp_path / "other", "--init", weights]
+    said = mistake(capsys, "train", "coco_small", "--data", data, *other, "--set", *deeper)
+    assert "do not fit this model: roi_heads.mask_head.convolutions.1.bias is missing" in said
 
 
 def test_keypoints_are_learnt_written_and_left_unscored_unless_a_person_s(capsys, tmp_path):

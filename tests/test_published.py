@@ -20,10 +20,11 @@ from maskrcnn.data.collate import normalise
 from maskrcnn.detector import load
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.model.resnet import ResNet
+from maskrcnn.recipes import recipe
 from maskrcnn.training import published_conventions as conventions
 from maskrcnn.training import published_names as names
 from maskrcnn.training.checkpoint import load_weights, save_weights
-from maskrcnn.training.published import import_weights, start_from
+from maskrcnn.training.published import CLASS_LAYERS, import_weights, start_from
 
 WIDTH, PYRAMID, HIDDEN = 4, 8, 16
 NARROW = {"width": WIDTH, "pyramid": PYRAMID, "hidden": HIDDEN}
@@ -577,6 +578,20 @@ def test_frozen_norms_take_a_backbone_without_its_counters(tmp_path):
     start_from(model, tmp_path / "r.safetensors")
     assert torch.equal(model.backbone.layer2[0].conv1.weight, state["layer2.0.conv1.weight"])
     assert not any(name.endswith("num_batches_tracked") for name in model.backbone.state_dict())
+
+
+def test_own_classes_start_from_a_published_detector_of_coco(tmp_path):
+    path = save(tmp_path / "model.pth", draw(published.torchvision(**NARROW)))
+    imported = narrow(path, "torchvision")
+    save_weights(tmp_path / "coco.safetensors", imported.state, imported.config, extra=imported.extra)
+    config = recipe("coco").override(SETTINGS_NARROW).for_classes(("screw", "nut", "washer"))
+    model = MaskRCNN(config.model)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    anew = start_from(model, tmp_path / "coco.safetensors")
+    assert anew == CLASS_LAYERS
+    for name, value in model.state_dict().items():
+        known = before if name.rpartition(".")[0] in anew else imported.state
+        assert torch.equal(value, known[name]), name
 
 
 # The command

@@ -68,7 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--init",
         metavar="WEIGHTS",
-        help="start from these weights (a file or a shipped name; an imported ResNet becomes the backbone)",
+        help="start from these weights: a file or a shipped name; an imported ResNet becomes the backbone, and if the "
+        "classes are others, what has an output for each of them starts anew",
     )
     add_settings(parser)
     parser.add_argument(
@@ -99,8 +100,7 @@ def _train(arguments: argparse.Namespace, config: Config, ranks: Ranks) -> None:
         batches = training_stream(samples, config, ranks.rank, ranks.count)
         torch.manual_seed(config.training.seed)
         model = MaskRCNN(config.model)
-        if arguments.init and not arguments.resume:
-            start_from(model, find_weights(arguments.init))
+        anew = start_from(model, find_weights(arguments.init)) if arguments.init and not arguments.resume else ()
         model.to(available_device())
 
     out = Path(arguments.out)
@@ -118,6 +118,8 @@ def _train(arguments: argparse.Namespace, config: Config, ranks: Ranks) -> None:
 
     if ranks.is_first:
         _announce(config.training, len(samples))
+        if anew:
+            print(f"other classes than in {arguments.init}: {', '.join(anew)} begin with random weights")
     summary = train(
         model,
         batches,

@@ -27,6 +27,8 @@ from maskrcnn.training.published_names import their_name
 FAMILIES = ("torchvision", "mmdetection", "detectron2")
 PART, BACKBONE = "part", "backbone"
 """Key and value in the metadata of a weights file that holds a backbone without a detector."""
+CLASS_LAYERS = ("roi_heads.box_head.classes", "roi_heads.box_head.deltas", "roi_heads.mask_head.logits")
+"""The layers with an output for each class."""
 
 _COUNTER = "num_batches_tracked"
 """How many batches a norm has seen: some files say it and nothing needs it."""
@@ -78,19 +80,25 @@ def import_weights(
     return Imported(state, plan.config, extra, (*plan.notes, *(f"not imported, {words}" for words in listed)))
 
 
-def start_from(model: MaskRCNN, path: Path) -> None:
+def start_from(model: MaskRCNN, path: Path) -> tuple[str, ...]:
     """Copies the weights of a file of ours into a network that is to learn further; of an imported ResNet, its part.
 
-    Raises ValueError if it does not fit.
+    Returns those of CLASS_LAYERS that keep the values they have: all if the classes are others than the file's, since
+    what they know about a zebra is of no use to a screw. Raises ValueError if the rest does not fit.
     """
-    state, _, extra = load_weights(path)
-    if extra.get(PART) != BACKBONE:
+    state, config, extra = load_weights(path)
+    own = model.state_dict()
+    if extra.get(PART) == BACKBONE:
+        # Norms that learn count the batches they have seen, frozen ones do not.
+        fitting = {name: value for name, value in state.items() if name in own or not name.endswith(_COUNTER)}
+        load_into(model.backbone, {name.removeprefix("backbone."): value for name, value in fitting.items()}, str(path))
+        return ()
+    if config.model.class_names == model.config.class_names:
         load_into(model, state, str(path))
-        return
-    # Norms that learn count the batches they have seen, frozen ones do not.
-    own = {f"backbone.{name}" for name in model.backbone.state_dict()}
-    fitting = {name: value for name, value in state.items() if name in own or not name.endswith(_COUNTER)}
-    load_into(model.backbone, {name.removeprefix("backbone."): value for name, value in fitting.items()}, str(path))
+        return ()
+    kept = {name: value for name, value in own.items() if name.rpartition(".")[0] in CLASS_LAYERS}
+    load_into(model, state | kept, str(path))
+    return tuple(layer for layer in CLASS_LAYERS if f"{layer}.weight" in kept)
 
 
 def _collect(plan: Plan, file: PublishedFile) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
