@@ -1,0 +1,102 @@
+"""What the cells of an assignment check a student's functions with."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maskrcnn.classroom.sandbox import USUAL, Limits, NotPassed, Sandbox
+
+SEED_VARIABLE = "ASSIGNMENT_SEED"
+"""An environment variable: with another number, all random inputs are others. A teacher sets it when grading."""
+
+
+class Assignment:
+    """One assignment's rules: its name, and which modules of the library its functions may use."""
+
+    def __init__(self, name: str, may_use: tuple[str, ...] = ()) -> None:
+        self.name = name
+        self._may_use = may_use
+        self._sandbox = Sandbox(may_use)
+        self._of_the_library: Sandbox | None = None
+
+    def attempt(self, function: Callable, *arguments: Any, limits: Limits = USUAL) -> Any:
+        """function(*arguments), computed in a process of its own with limits on time, memory and output.
+
+        Raises NotPassed, with a sentence for the student, if it has no value.
+        """
+        return self._sandbox.call(function, arguments, limits)[0]
+
+    def require_speed(self, function: Callable, reference: Callable, *arguments: Any, at_most: float) -> None:
+        """Compares the time of a function with that of `reference` on the same arguments, one run after the other.
+
+        at_most: how many times as long the function may take. One of three comparisons has to say so: what slows a
+        machine down for a moment is not the function's fault.
+
+        Raises NotPassed, also as `attempt` does.
+        """
+        if self._of_the_library is None:
+            self._of_the_library = Sandbox(("maskrcnn",))
+        ratios: list[float] = []
+        while len(ratios) < 3 and not any(ratio > 4 * at_most for ratio in ratios):
+            own = self._sandbox.call(function, arguments)[1]
+            theirs = self._of_the_library.call(reference, arguments)[1]
+            ratios.append(own / max(theirs, 1e-6))
+            if ratios[-1] <= at_most:
+                return
+        raise NotPassed(
+            f"your {function.__name__} takes {min(ratios):.0f} times as long as the reference, expected at most "
+            f"{at_most:g} times: is there a loop that PyTorch could do?"
+        )
+
+    def generator(self, number: int = 0) -> torch.Generator:
+        """Random numbers for one test: the same for each student and number, others with another ASSIGNMENT_SEED."""
+        seed = f"{os.environ.get(SEED_VARIABLE, '0')} {self.name} {number}"
+        return torch.Generator().manual_seed(zlib.crc32(seed.encode()))
+
+
+def check(found: Any, expected: Tensor | np.ndarray | float, what: str, tolerance: float = 1e-5) -> None:
+    """Compares a result with what it should be, and says in a sentence where it differs.
+
+    what: what was computed, as in "the IoU of 5 and 7 boxes". Floats may differ by `tolerance`, and by as much of the
+    expected value; integers and booleans may not differ.
+
+    Raises NotPassed.
+    """
+    expected = torch.as_tensor(expected)
+    if isinstance(found, int | float | np.generic | np.ndarray) and not isinstance(found, bool):
+        found = torch.as_tensor(found)
+    if not isinstance(found, Tensor):
+        raise NotPassed(f"{what}: found {_kind(found)}, expected a tensor {tuple(expected.shape)}")
+    if found.shape != expected.shape:
+        raise NotPassed(f"{what}: found the shape {tuple(found.shape)}, expected {tuple(expected.shape)}")
+    if found.is_floating_point() != expected.is_floating_point() or (found.dtype == torch.bool) != (
+        expected.dtype == torch.bool
+    ):
+        raise NotPassed(f"{what}: found {found.dtype}, expected {expected.dtype}")
+    if found.numel() == 0:
+        return
+    if expected.is_floating_point():
+        found, expected = found.detach().double(), expected.detach().double()
+        allowed = tolerance * (1 + expected.abs().nan_to_num(0.0, 0.0, 0.0))
+        wrong = ~(((found - expected).abs() <= allowed) | (found == expected) | (found.isnan() & expected.isnan()))
+    else:
+        wrong = found != expected
+    if wrong.any():
+        place = wrong.nonzero()[0].tolist()
+        at = f" at {place}" if place else ""
+        many = f" ({int(wrong.sum())} of {wrong.numel()} are wrong)" if wrong.numel() > 1 else ""
+        mine, theirs = (f"{value[tuple(place)].item():.6g}" for value in (found, expected))
+        raise NotPassed(f"{what}: found {mine}{at}, expected {theirs}{many}")
+
+
+def _kind(thing: Any) -> str:
+    if thing is None:
+        return "nothing (is there a return?)"
+    return f"a {type(thing).__name__}"

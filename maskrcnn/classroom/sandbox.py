@@ -1,0 +1,152 @@
+"""Calls of students' functions in processes of their own: `Sandbox.call` gives the value, or says what went wrong."""
+
+from __future__ import annotations
+
+import atexit
+import linecache
+import os
+import pickle
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType
+from typing import Any, BinaryIO
+
+from maskrcnn.classroom.own_work import FOREIGN, NotOwnWork, serialise
+
+WORKER = Path(__file__).with_name("worker.py")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one call may use. A function that passes needs a small part of it."""
+
+    seconds: int = 20
+    """Of the processor, so a busy machine does not cut a call short; by the clock it may take three times as long."""
+    megabytes: int = 2000
+    """Of memory, beyond what Python and PyTorch take. Not limited on macOS."""
+    printed_megabytes: float = 1.0
+
+
+USUAL = Limits()
+
+
+class NotPassed(AssertionError):
+    """A function has not done what it was asked for. The text says it to the student."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the sentence, without the way it took through these modules."""
+        return [f"NotPassed: {self}"]
+
+
+class Sandbox:
+    """A worker process, begun with the first call.
+
+    Raises RuntimeError on Windows, where processes cannot be limited in this way (in its Linux subsystem they can).
+    """
+
+    def __init__(self, may_use: tuple[str, ...] = ()) -> None:
+        if os.name == "nt":
+            raise RuntimeError("assignments run on Linux and macOS; on Windows, use its Linux subsystem (WSL)")
+        self._may_use = may_use
+        self._worker: subprocess.Popen | None = None
+        atexit.register(self.close)
+
+    def call(self, function: Callable, arguments: tuple, limits: Limits = USUAL) -> tuple[Any, float]:
+        """The value of function(*arguments), and the processor's seconds that it took.
+
+        Raises NotPassed if there is no value: the function raised, ran into a limit, ended its process, or is not the
+        student's own.
+        """
+        name = getattr(function, "__name__", "the function")
+        try:
+            payload, code = serialise(function, arguments, self._may_use)
+        except NotOwnWork as error:
+            raise NotPassed(str(error)) from None
+        reply = self._ask({
+            "call": payload,
+            "foreign": FOREIGN,
+            "may_use": self._may_use,
+            "cpu_seconds": limits.seconds,
+            "wall_seconds": 3 * limits.seconds,
+            "bytes": limits.megabytes * 1_000_000,
+            "output_bytes": int(limits.printed_megabytes * 1_000_000),
+        })  # fmt: skip
+        if reply["printed"]:
+            print(reply["printed"], end="" if reply["printed"].endswith("\n") else "\n")
+        if reply["kind"] != "value":
+            raise NotPassed(_what_happened(name, reply, limits, code))
+        return pickle.loads(reply["value"]), reply["seconds"]
+
+    def close(self) -> None:
+        """Ends the worker, if there is one."""
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker.wait()
+            self._worker.stdin.close()
+            self._worker.stdout.close()
+            self._worker = None
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self._worker is None or self._worker.poll() is not None:
+            environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+            self._worker = subprocess.Popen(
+                [sys.executable, str(WORKER)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=environment,
+                start_new_session=True,  # out of reach of what interrupts a notebook
+            )
+        try:
+            _send(self._worker.stdin, request)
+            return _receive(self._worker.stdout)
+        except BaseException as error:  # an interrupt, too: what is under way must not answer the next request
+            self.close()
+            if isinstance(error, OSError | EOFError):
+                raise NotPassed("the process that checks functions has ended; run this cell again") from None
+            raise
+
+
+def _send(stream: BinaryIO, message: dict[str, Any]) -> None:
+    data = pickle.dumps(message)
+    stream.write(struct.pack("<Q", len(data)) + data)
+    stream.flush()
+
+
+def _receive(stream: BinaryIO) -> dict[str, Any]:
+    header = stream.read(8)
+    if len(header) < 8:
+        raise EOFError
+    return pickle.loads(stream.read(*struct.unpack("<Q", header)))
+
+
+def _what_happened(name: str, reply: dict[str, Any], limits: Limits, code: list[CodeType]) -> str:
+    kind = reply["kind"]
+    if kind == "raised" and reply["name"] == "NotImplementedError":
+        return f"your {name} is not written yet"
+    if kind == "raised":
+        return f"your {name} raised {reply['name']}: {reply['text']}{_places(reply['frames'], code)}"
+    if kind == "time":
+        return f"your {name} was still running after {limits.seconds} s; is there a loop that does not end?"
+    if kind == "memory":
+        return f"your {name} wanted more than {limits.megabytes / 1000:g} GB of memory"
+    if kind == "output":
+        return f"your {name} printed more than {limits.printed_megabytes:g} MB"
+    if kind.startswith("signal"):
+        return f"your {name} ended its process ({kind}): that is memory it had no right to, or a call of exit"
+    return f"your {name} ended its process ({kind}) instead of returning"
+
+
+def _places(frames: list[tuple[str, int]], code: list[CodeType]) -> str:
+    """The lines of a student's functions that an exception came through, innermost last."""
+    lines = []
+    for name, number in frames:
+        for one in code:
+            if one.co_name == name and number in {line for _, _, line in one.co_lines()}:
+                text = linecache.getline(one.co_filename, number).strip()
+                lines += [f"\n    line {number} of {name}: {text}"] if text else []
+                break
+    return "".join(lines)

@@ -1,0 +1,38 @@
+"""How nbgrader handles this course; it reads this file when it is started in this folder."""
+
+from nbgrader.preprocessors import (
+    AssignLatePenalties,
+    CheckCellMetadata,
+    ClearHiddenTests,
+    ClearMarkScheme,
+    ClearOutput,
+    ComputeChecksums,
+    DeduplicateIds,
+    IgnorePattern,
+    IncludeHeaderFooter,
+    LimitOutput,
+    LockCells,
+    OverwriteCells,
+    OverwriteKernelspec,
+    SaveAutoGrades,
+    SaveCells,
+)
+
+from maskrcnn.classroom.grading import ClearSolutionsInCpp, ExecuteWithinLimits, RestoreCells
+
+c = get_config()  # noqa: F821 (nbgrader defines it)
+c.CourseDirectory.course_id = "mask-rcnn"
+c.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\nraise NotImplementedError"}
+
+# nbgrader's own chains, with three links of ours.
+c.GenerateAssignment.preprocessors = [
+    IncludeHeaderFooter, LockCells, ClearSolutionsInCpp, ClearOutput, CheckCellMetadata, ComputeChecksums, SaveCells,
+    ClearHiddenTests, ClearMarkScheme, ComputeChecksums, CheckCellMetadata,
+]  # fmt: skip
+c.Autograde.sanitize_preprocessors = [
+    ClearOutput, RestoreCells, DeduplicateIds, OverwriteKernelspec, OverwriteCells, CheckCellMetadata,
+]  # fmt: skip
+c.Autograde.autograde_preprocessors = [
+    ExecuteWithinLimits, IgnorePattern, LimitOutput, SaveAutoGrades, AssignLatePenalties, CheckCellMetadata,
+]  # fmt: skip
+c.Execute.timeout = 60  # seconds for a cell outside of the tests, which have their own limits

@@ -1,0 +1,87 @@
+"""Each assignment, graded by nbgrader: solved, untouched, and with the mistakes that students make.
+
+The mistakes stand in a module for each assignment, `a1_boxes` for `a1-boxes`.
+"""
+
+import csv
+import importlib
+
+import pytest
+from course import ASSIGNMENTS, Course
+
+NAMES = sorted(path.name for path in (ASSIGNMENTS / "source").iterdir() if path.is_dir())
+MISTAKES = {name: importlib.import_module(name.replace("-", "_")).WRONG for name in NAMES}
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # SQLAlchemy's, of nbgrader
+
+
+@pytest.fixture(scope="module")
+def courses(tmp_path_factory):
+    """Assignments that have been graded: course and points, by name."""
+    return {}
+
+
+def graded(courses, name, tmp_path_factory):
+    """The course of an assignment, and student -> test -> points; all submissions are graded in one go."""
+    if name not in courses:
+        course = Course(tmp_path_factory.mktemp(name), name)
+        course.submit("solved", course.solved())
+        course.submit("untouched", course.released)
+        for number, wrong in enumerate(MISTAKES[name]):
+            course.submit(f"wrong{number}", course.solved(wrong.edits))
+        courses[name] = course, course.grade()
+    return courses[name]
+
+
+def lost_by(student, course, points):
+    """The tests that a submission has not passed, and what was said."""
+    return {test: course.said(student, test) for test, got in points[student].items() if got < course.points()[test]}
+
+
+def group(name):
+    """All tests of an assignment run in the same process, which grades once."""
+    return pytest.param(name, marks=pytest.mark.xdist_group(name), id=name)
+
+
+@pytest.mark.parametrize("name", [group(name) for name in NAMES])
+def test_the_solution_has_all_points_and_the_release_none(name, courses, tmp_path_factory):
+    course, points = graded(courses, name, tmp_path_factory)
+    assert lost_by("solved", course, points) == {}
+    assert points["solved"] == course.points()
+    assert points["untouched"] == dict.fromkeys(course.points(), 0.0)
+
+
+@pytest.mark.parametrize("name", [group(name) for name in NAMES])
+def test_the_exported_totals_are_those_of_the_tests(name, courses, tmp_path_factory):
+    course, points = graded(courses, name, tmp_path_factory)
+    course.nbgrader("export")
+    with (course.folder / "grades.csv").open() as file:
+        totals = {row["student_id"]: float(row["score"]) for row in csv.DictReader(file)}
+    assert totals == {student: sum(tests.values()) for student, tests in points.items()}
+
+
+@pytest.mark.parametrize("name", [group(name) for name in NAMES])
+def test_there_are_five_mistakes_and_twenty_points(name, courses, tmp_path_factory):
+    course, _ = graded(courses, name, tmp_path_factory)
+    assert len(MISTAKES[name]) >= 5
+    of_words = [
+        cell["metadata"]["nbgrader"]["points"]
+        for cell in course.source["cells"]
+        if cell["cell_type"] == "markdown" and cell["metadata"].get("nbgrader", {}).get("grade")
+    ]
+    assert sum(course.points().values()) + sum(of_words) == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        pytest.param(name, number, marks=pytest.mark.xdist_group(name), id=f"{name}: {wrong.name}")
+        for name in NAMES
+        for number, wrong in enumerate(MISTAKES[name])
+    ],
+)
+def test_a_mistake_costs_what_the_rubric_says(name, number, courses, tmp_path_factory):
+    course, points = graded(courses, name, tmp_path_factory)
+    lost = lost_by(f"wrong{number}", course, points)
+    assert set(lost) == set(MISTAKES[name][number].loses), lost
+    assert all(points[f"wrong{number}"][test] == 0.0 for test in lost)
