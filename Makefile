@@ -5,11 +5,13 @@ PYTHON ?= python3
 VENV   := .venv
 STAMP  := $(VENV)/.setup-complete
 READER := $(VENV)/.notebooks-complete
+TEACHER := $(VENV)/.assignments-complete
 
 # Several processes with a thread each: most tests are too small for more than one thread.
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: setup demo notebooks test test-fast test-gpu test-notebooks lint clean
+
+.PHONY: setup demo notebooks assignments solutions test test-fast test-gpu test-notebooks test-assignments lint clean
 
 setup: $(STAMP)
 
@@ -34,6 +36,22 @@ $(READER): $(STAMP) notebooks/requirements.txt
 notebooks: $(READER)
 	$(VENV)/bin/jupyter lab notebooks/00-start-here.ipynb
 
+# nbgrader is what teachers need, and the tests of the assignments. It calls itself by name, hence PATH.
+NBGRADER := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" nbgrader
+EACH_ASSIGNMENT = cd notebooks/assignments && for name in $$(ls source); do $(NBGRADER) $(1) --force $$name || exit 1; done
+
+$(TEACHER): $(READER) notebooks/assignments/requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement notebooks/assignments/requirements.txt
+	@touch $@
+
+# What students get, in notebooks/assignments/release/.
+assignments: $(TEACHER)
+	$(call EACH_ASSIGNMENT,generate_assignment)
+
+# The same with solutions, hidden tests and pictures, in notebooks/assignments/solutions/.
+solutions: $(TEACHER)
+	$(call EACH_ASSIGNMENT,generate_solution)
+
 test: setup
 	$(PYTEST)
 
@@ -46,6 +64,9 @@ test-gpu: setup
 
 test-notebooks: $(READER)
 	$(VENV)/bin/python tests/run_notebooks.py
+
+test-assignments: $(TEACHER)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadgroup tests/assignments
 
 lint: setup
 	$(VENV)/bin/ruff check .

@@ -62,6 +62,11 @@ def test_a_loop_without_end(work):
     begin = time.process_time()
     said = complaint(work, "def f():\n    while True:\n        pass")
     assert said == "your f was still running after 1 s; is there a loop that does not end?"
+    endless = by_value("def f(n):\n    while n:\n        pass\n    return 0")
+    for limits, after in ((Limits(seconds=2), 2), (Limits(seconds=600), 1)):  # the second time it is not waited for
+        with pytest.raises(NotPassed, match=f"still running after {after} s"):
+            work.attempt(endless, 1, limits=limits)
+    assert work.attempt(endless, 0) == 0
     said = complaint(work, "import time\ndef f():\n    time.sleep(60)")
     assert said.startswith("your f was still running") and time.process_time() - begin < 5
 
@@ -137,11 +142,13 @@ def test_what_an_assignment_hands_out_may_be_used(capsys):
 
 
 def test_time_is_compared_with_the_reference_s(work):
-    loop = "def f(n):\n    total = 0\n    for i in range({} * n):\n        total += i\n    return total"
+    loop = "def f(n):\n    total = 0\n    for i in range({} * n):\n        total += 1\n    return n"
     slow, fast = by_value(loop.format(20)), by_value(loop.format(1))
     work.require_speed(slow, fast, 200_000, at_most=100)
     with pytest.raises(NotPassed, match=r"your f takes \d+ times as long as the reference, expected at most 3 times"):
         work.require_speed(slow, fast, 200_000, at_most=3)
+    with pytest.raises(NotPassed, match="your f, of which the time was to be taken: found 0, expected 200000"):
+        work.require_speed(by_value("def f(n):\n    return 0"), fast, 200_000, at_most=3)
 
 
 def test_random_numbers_are_those_of_the_seed(work, monkeypatch):

@@ -34,19 +34,20 @@ class Assignment:
         return self._sandbox.call(function, arguments, limits)[0]
 
     def require_speed(self, function: Callable, reference: Callable, *arguments: Any, at_most: float) -> None:
-        """Compares the time of a function with that of `reference` on the same arguments, one run after the other.
+        """Compares time and value of a function with those of `reference`, one run after the other.
 
         at_most: how many times as long the function may take. One of three comparisons has to say so: what slows a
         machine down for a moment is not the function's fault.
 
-        Raises NotPassed, also as `attempt` does.
+        Raises NotPassed, also as `attempt` and `check` do.
         """
         if self._of_the_library is None:
             self._of_the_library = Sandbox(("maskrcnn",))
         ratios: list[float] = []
         while len(ratios) < 3 and not any(ratio > 4 * at_most for ratio in ratios):
-            own = self._sandbox.call(function, arguments)[1]
-            theirs = self._of_the_library.call(reference, arguments)[1]
+            found, own = self._sandbox.call(function, arguments)
+            expected, theirs = self._of_the_library.call(reference, arguments)
+            check(found, expected, f"your {function.__name__}, of which the time was to be taken", tolerance=1e-4)
             ratios.append(own / max(theirs, 1e-6))
             if ratios[-1] <= at_most:
                 return

@@ -1,6 +1,6 @@
-"""What nbgrader does in its own way elsewhere, and here so that no submission can stop it.
+"""What this course does otherwise than nbgrader: no submission can stop it, and hidden tests stay hidden.
 
-`notebooks/assignments/nbgrader_config.py` puts these three into nbgrader's chains of preprocessors.
+`notebooks/assignments/nbgrader_config.py` puts these into nbgrader's chains of preprocessors.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from nbclient.util import run_sync
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from nbgrader.api import Gradebook
-from nbgrader.preprocessors import ClearSolutions, Execute, NbGraderPreprocessor
+from nbgrader.preprocessors import ClearHiddenTests, ClearSolutions, Execute, NbGraderPreprocessor
 
 LIMITS = "from maskrcnn.classroom import kernel_limits; kernel_limits.apply()"
 CPP_MAGIC = "%%cpp"
@@ -32,6 +32,18 @@ class ClearSolutionsInCpp(ClearSolutions):
             return super().preprocess_cell(cell, resources, cell_index)
         finally:
             self.code_stub = stubs
+
+
+class HideTests(ClearHiddenTests):
+    """Takes hidden tests out of what students get back; of what they said, it leaves the sentence."""
+
+    def preprocess_cell(self, cell: NotebookNode, resources: dict, cell_index: int) -> tuple[NotebookNode, dict]:
+        """Changes one cell, if it is a test."""
+        if cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get("grade"):
+            for output in cell.outputs:
+                if output.output_type == "error":
+                    output.traceback = [f"{output.ename}: {output.evalue}"]
+        return super().preprocess_cell(cell, resources, cell_index)
 
 
 class RestoreCells(NbGraderPreprocessor):

@@ -10,8 +10,10 @@ import functools
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +33,8 @@ _TYPES = {
 }
 _FOUND, _FAILED = 66, 65
 """Exit codes: of a sanitizer that has found something, and of a launch that ended with an exception."""
+_MOST_TEXT = 1_000_000
+"""Characters that are read of what a program says."""
 
 
 def what_is_missing() -> str:
@@ -50,6 +54,8 @@ def launch(
     *arguments: Tensor | float | None,
     sanitizer: str = "",
     skip_barrier: int = 0,
+    seconds: int | None = None,
+    megabytes: int | None = None,
 ) -> None:
     """`kernel<<<grid, block>>>(arguments...)` on threads of the processor; tensors are changed in place.
 
@@ -61,13 +67,15 @@ def launch(
             become int64_t or double, and None a null pointer.
         sanitizer: "thread" finds data races, "address" what is read or written outside the tensors.
         skip_barrier: the line of the source whose `__syncthreads()` is left out, 0 for none.
+        seconds: of processors' time that the kernel may take, None for any; by the clock three times as long.
+        megabytes: of memory that it may use (on Linux), and of what it may print, None for any number.
 
-    The kernel runs in a process of its own, so that whatever it does, this one lives on.
+    The kernel runs in a process of its own, so that whatever it does, this one lives on. What it prints is printed.
 
     Raises:
         ValueError: the source is no valid C++, or does not take these arguments; or an argument of an unknown type.
-        RuntimeError: what the emulator or the sanitizer has found, with the lines of the source; or something is
-            missing here.
+        RuntimeError: what the emulator or the sanitizer has found, with the lines of the source; a limit that the
+            kernel ran into; or something is missing here.
     """
     if sanitizer not in ("", "thread", "address"):
         raise ValueError(f'launch: sanitizer must be "thread" or "address", found {sanitizer!r}')
@@ -89,7 +97,9 @@ def launch(
         environment = {"EMULATOR_SKIP_BARRIER": f"{SOURCE_NAME}:{skip_barrier}"} if skip_barrier else {}
         environment |= dict.fromkeys(("TSAN_OPTIONS", "ASAN_OPTIONS"), f"exitcode={_FOUND}")
         command = [*(_fixed_addresses() if sanitizer else ()), *map(str, [program, *words])]
-        result = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
+        result = _run(_with_limits(command, sanitizer, seconds, megabytes), environment, folder, seconds, megabytes)
+        if result.stdout:
+            print(result.stdout, end="" if result.stdout.endswith("\n") else "\n")
         _raise_what_was_found(result, sanitizer)
         for path, tensor in files.items():
             if tensor.numel():
@@ -139,22 +149,92 @@ def _text_of_program(source: str, kernel: str, arguments: Sequence[Tensor | floa
 @functools.cache
 def _compile(text: str, sanitizer: str) -> Path:
     """The program of this text; of each text and sanitizer one, as long as this process lives."""
+    flags = ["-O1", "-g1", "-pthread"] + ([f"-fsanitize={sanitizer}"] if sanitizer else [])
+    program, said = compile_text(text, *flags)
+    if program is None:
+        errors = [line for line in said.splitlines() if re.search(r"error:|undefined|cannot find", line)]
+        raise ValueError("\n".join(errors) or said)
+    return program
+
+
+def compile_text(text: str, *flags: str) -> tuple[Path | None, str]:
+    """The program or library that the compiler makes of C++ text, and what it says.
+
+    There is no program if the text is no valid C++, or takes more than a minute or large files. It lives as long as
+    this process. Headers of `csrc/` are found.
+    """
     program = Path(_folder().name) / f"program{len(list(Path(_folder().name).iterdir()))}"
     # No a * b + c in one rounding: the kernels of this project promise the bits of its C++ ops.
-    flags = ["-std=c++17", "-O1", "-g1", "-pthread", "-ffp-contract=off", f"-I{_SOURCES}"]
-    flags += [f"-fsanitize={sanitizer}"] if sanitizer else []
-    command = [_compiler(), "-x", "c++", "-", *flags, "-o", str(program)]
-    result = subprocess.run(command, input=text, capture_output=True, text=True)
-    if result.returncode != 0:
-        errors = [line for line in result.stderr.splitlines() if re.search(r"error:|undefined|cannot find", line)]
-        raise ValueError("\n".join(errors) or result.stderr)
-    return program
+    command = [_compiler(), "-x", "c++", "-", "-std=c++17", "-ffp-contract=off", f"-I{_SOURCES}", *flags]
+    command = _with_limits([*command, "-o", str(program)], "", seconds=60, megabytes=200)
+    environment = os.environ | {"LC_ALL": "C"}
+    result = subprocess.run(command, input=text, capture_output=True, text=True, errors="replace", env=environment)
+    return program if result.returncode == 0 else None, result.stderr
 
 
 @functools.cache
 def _folder() -> tempfile.TemporaryDirectory:
     """Where programs lie; it disappears with this process."""
     return tempfile.TemporaryDirectory(prefix="maskrcnn-emulator-")
+
+
+def _with_limits(command: list[str], sanitizer: str, seconds: int | None, megabytes: int | None) -> list[str]:
+    """A command whose time, and whose files, are limited; memory is not."""
+    limits = ["ulimit -S -c 0"]
+    if sanitizer:  # these reserve terabytes of addresses, also where the process that starts them may not
+        limits.append("ulimit -S -v $(ulimit -H -v)")
+    if seconds is not None:
+        limits.append(f"ulimit -S -t {seconds}")
+    if megabytes is not None:
+        limits.append(f"ulimit -S -f {megabytes * 2000}")  # in units of 512 bytes
+    return ["sh", "-c", "; ".join([*(f"{limit} 2>/dev/null" for limit in limits), 'exec "$@"']), "sh", *command]
+
+
+def _run(
+    command: list[str], environment: dict[str, str], folder: str, seconds: int | None, megabytes: int | None
+) -> subprocess.CompletedProcess:
+    """What a program says, until it ends. Raises RuntimeError if it does not end in time, or wants too much memory."""
+    paths = [Path(folder) / "printed", Path(folder) / "said"]  # files, as they know how long they may become
+    with paths[0].open("wb") as printed, paths[1].open("wb") as said:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=printed, stderr=said, env=os.environ | environment
+        )
+        limited = seconds is not None or megabytes is not None
+        deadline = float("inf") if seconds is None else time.monotonic() + 3 * seconds
+        too_long = f"the kernel was still running after {seconds} s"
+        try:
+            while True:
+                try:
+                    process.wait(0.05 if limited else None)
+                    break
+                except subprocess.TimeoutExpired:
+                    if time.monotonic() > deadline:
+                        raise RuntimeError(too_long) from None
+                    # The sanitizers have limits of memory, too, but not all of them, and each its own.
+                    if megabytes is not None and _megabytes_of(process.pid) > megabytes:
+                        raise RuntimeError(f"the kernel wanted more than {megabytes} MB of memory") from None
+        finally:
+            process.kill()
+            process.wait()
+    if process.returncode == -signal.SIGXCPU:
+        raise RuntimeError(too_long)
+    if process.returncode == -signal.SIGXFSZ:
+        raise RuntimeError(f"the kernel printed more than {megabytes} MB")
+    return subprocess.CompletedProcess(command, process.returncode, *map(_start_of, paths))
+
+
+def _megabytes_of(process: int) -> float:
+    """The memory that a process has in use, where /proc says it, elsewhere 0."""
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _start_of(path: Path) -> str:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.read(_MOST_TEXT)
 
 
 def _compiler() -> str | None:
@@ -185,18 +265,20 @@ def _raise_what_was_found(result: subprocess.CompletedProcess, sanitizer: str) -
 def _summary(report: str) -> str:
     """A sanitizer's report in a line: for each thing it has found what, and the lines of the source."""
     found = []
-    for part in re.split(r"(?=WARNING: ThreadSanitizer|ERROR: AddressSanitizer)", report)[1:]:
+    for part in re.split(r"(?=WARNING: ThreadSanitizer|ERROR: (?:Thread|Address)Sanitizer)", report)[1:]:
         kind = re.match(r"\w+: \w+: ([\w-]+(?: race)?)", part)[1]
-        accesses = re.findall(r"(?:[Rr]ead|[Ww]rite|READ|WRITE) of size .*\n((?:    #.*\n)+)", part)
-        places = [_first_place(frames) for frames in accesses]
+        stacks = re.findall(r"(?:[Rr]ead|[Ww]rite|READ|WRITE) of size .*\n((?:    #.*\n)+)", part)
+        stacks = stacks or re.findall(r"(?:    #.*\n)+", part)[:1]  # the address was none at all
+        places = [_first_place(frames) for frames in stacks]
         found.append(f"{kind}: {' and '.join(sorted(places, key=_line_last))}")
-    return "; ".join(sorted(set(found)))
+    return "; ".join(sorted(set(found))) or report[:500]
 
 
 def _first_place(frames: str) -> str:
-    """File and line of the innermost call that is not of the emulator itself."""
-    places = re.findall(r"([\w.]+\.\w+:\d+)", frames)
-    return next((place for place in places if not place.startswith("emulator.h")), "an unknown place")
+    """File and line of the innermost call in the source, or else of the innermost that is not the emulator's."""
+    places = [place for place in re.findall(r"([\w.]+\.\w+:\d+)", frames) if not place.startswith("emulator.h")]
+    own = [place for place in places if place.startswith(f"{SOURCE_NAME}:")]
+    return next(iter([*own, *places]), "an unknown place")
 
 
 def _line_last(place: str) -> tuple[str, int]:

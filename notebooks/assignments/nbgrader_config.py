@@ -1,5 +1,6 @@
 """How nbgrader handles this course; it reads this file when it is started in this folder."""
 
+from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
 from nbgrader.preprocessors import (
     AssignLatePenalties,
     CheckCellMetadata,
@@ -8,6 +9,7 @@ from nbgrader.preprocessors import (
     ClearOutput,
     ComputeChecksums,
     DeduplicateIds,
+    GetGrades,
     IgnorePattern,
     IncludeHeaderFooter,
     LimitOutput,
@@ -18,13 +20,14 @@ from nbgrader.preprocessors import (
     SaveCells,
 )
 
-from maskrcnn.classroom.grading import ClearSolutionsInCpp, ExecuteWithinLimits, RestoreCells
+from maskrcnn.classroom.grading import ClearSolutionsInCpp, ExecuteWithinLimits, HideTests, RestoreCells
 
 c = get_config()  # noqa: F821 (nbgrader defines it)
 c.CourseDirectory.course_id = "mask-rcnn"
+c.CourseDirectory.solution_directory = "solutions"
 c.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\nraise NotImplementedError"}
 
-# nbgrader's own chains, with three links of ours.
+# nbgrader's own chains, with some links of ours.
 c.GenerateAssignment.preprocessors = [
     IncludeHeaderFooter, LockCells, ClearSolutionsInCpp, ClearOutput, CheckCellMetadata, ComputeChecksums, SaveCells,
     ClearHiddenTests, ClearMarkScheme, ComputeChecksums, CheckCellMetadata,
@@ -35,4 +38,5 @@ c.Autograde.sanitize_preprocessors = [
 c.Autograde.autograde_preprocessors = [
     ExecuteWithinLimits, IgnorePattern, LimitOutput, SaveAutoGrades, AssignLatePenalties, CheckCellMetadata,
 ]  # fmt: skip
+c.GenerateFeedback.preprocessors = [GetGrades, HideTests, CSSHTMLHeaderPreprocessor]
 c.Execute.timeout = 60  # seconds for a cell outside of the tests, which have their own limits
