@@ -2,8 +2,10 @@
 
 import os
 import re
+import resource
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -248,6 +250,63 @@ def test_without_a_compiler_a_launch_says_so(monkeypatch):
         emulator.launch("__global__ void nothing() {}", "nothing", 1, 1)
 
 
+ENDLESS = """#include <chrono>
+__global__ void spend(int how, float* out) {
+  if (how == 0) { while (*(volatile float*)out == 0) {} }
+  if (how == 1) { std::this_thread::sleep_for(std::chrono::seconds(60)); }
+  while (how == 2) { int* memory = new int[250000](); out[0] = static_cast<float>(memory[7]); }
+  while (how == 3) { std::puts("and so on and so on and so on and so on and so on and so on and so on and so on"); }
+  if (how == 4) { std::puts("well"); }
+}
+"""
+
+
+def test_what_a_kernel_prints_is_printed(launch, capsys):
+    launch(ENDLESS, "spend", 1, 1, 4, torch.zeros(1))
+    assert capsys.readouterr().out == "well\n"
+
+
+@pytest.mark.slow
+def test_a_launch_has_limits_if_asked_for(launch):
+    out, limits = torch.zeros(1), {"seconds": 1, "megabytes": 100}
+    launch(ENDLESS, "spend", 1, 2, 4, out, **limits)
+    for how, said in (
+        (0, "the kernel was still running after 1 s"),  # of the processor
+        (1, "the kernel was still running after 1 s"),  # by the clock
+        (3, "the kernel printed more than 100 MB"),
+    ):
+        with pytest.raises(RuntimeError, match=said):
+            launch(ENDLESS, "spend", 1, 2, how, out, **limits)
+    if Path("/proc/self/statm").exists():
+        with pytest.raises(RuntimeError, match="the kernel wanted more than 100 MB of memory"):
+            launch(ENDLESS, "spend", 1, 2, 2, out, seconds=20, megabytes=100)
+
+
+@pytest.mark.slow
+def test_the_sanitizers_of_a_launch_have_limits_too(launch, tmp_path):
+    out, limits = torch.zeros(1), {"seconds": 1, "megabytes": 200}
+    for sanitizer in ("thread", "address"):
+        build_for_sanitizer(tmp_path, sanitizer)
+        launch(ENDLESS, "spend", 1, 2, 4, out, sanitizer=sanitizer, **limits)
+        with pytest.raises(RuntimeError, match="the kernel was still running after 1 s"):
+            launch(ENDLESS, "spend", 1, 2, 0, out, sanitizer=sanitizer, **limits)
+        if Path("/proc/self/statm").exists():
+            with pytest.raises(RuntimeError, match="the kernel wanted more than 200 MB of memory"):
+                launch(ENDLESS, "spend", 1, 1, 2, out, sanitizer=sanitizer, seconds=20, megabytes=200)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
+def test_the_sanitizers_of_a_launch_work_where_memory_is_limited(launch, tmp_path):
+    build_for_sanitizer(tmp_path, "thread")
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (20_000_000_000, hard))
+    try:
+        launch(ENDLESS, "spend", 1, 2, 4, torch.zeros(1), sanitizer="thread")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
 @pytest.mark.slow
 def test_the_sanitizers_of_a_launch_name_what_races_and_what_is_outside(launch, tmp_path):
     for sanitizer in ("thread", "address"):
@@ -260,6 +319,12 @@ def test_the_sanitizers_of_a_launch_name_what_races_and_what_is_outside(launch, 
     outside = SUM.replace("i < count ? values[i] : 0.0f", "values[i]")
     with pytest.raises(RuntimeError, match=r"heap-buffer-overflow: kernel\.cu:4$"):
         launch(outside, "sum_blocks", 2, 64, values, 100, sums, sanitizer="address")
+    for sanitizer in ("thread", "address"):
+        with pytest.raises(RuntimeError, match=r"SEGV: kernel\.cu:4$"):
+            launch(SUM, "sum_blocks", 2, 64, None, 100, sums, sanitizer=sanitizer)
+    deeper = '#include "box.h"\n__global__ void f(const float* x, float* y) { *y = maskrcnn::load_box(x).area; }'
+    with pytest.raises(RuntimeError, match=r"heap-buffer-overflow: kernel\.cu:2$"):  # not box.h, where it happens
+        launch(deeper, "f", 1, 1, torch.ones(3), sums, sanitizer="address")
 
 
 # ThreadSanitizer finds a missing barrier: in a first kernel, and each one of the real kernels.

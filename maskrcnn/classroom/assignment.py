@@ -33,11 +33,19 @@ class Assignment:
         """
         return self._sandbox.call(function, arguments, limits)[0]
 
-    def require_speed(self, function: Callable, reference: Callable, *arguments: Any, at_most: float) -> None:
+    def require_speed(
+        self,
+        function: Callable,
+        reference: Callable,
+        *arguments: Any,
+        at_most: float,
+        limits: Limits = USUAL,
+        hint: str = "is there a loop that PyTorch could do?",
+    ) -> None:
         """Compares time and value of a function with those of `reference`, one run after the other.
 
         at_most: how many times as long the function may take. One of three comparisons has to say so: what slows a
-        machine down for a moment is not the function's fault.
+        machine down for a moment is not the function's fault. hint: a question to whoever's function takes longer.
 
         Raises NotPassed, also as `attempt` and `check` do.
         """
@@ -45,7 +53,7 @@ class Assignment:
             self._of_the_library = Sandbox(("maskrcnn",))
         ratios: list[float] = []
         while len(ratios) < 3 and not any(ratio > 4 * at_most for ratio in ratios):
-            found, own = self._sandbox.call(function, arguments)
+            found, own = self._sandbox.call(function, arguments, limits)
             expected, theirs = self._of_the_library.call(reference, arguments)
             check(found, expected, f"your {function.__name__}, of which the time was to be taken", tolerance=1e-4)
             ratios.append(own / max(theirs, 1e-6))
@@ -53,7 +61,7 @@ class Assignment:
                 return
         raise NotPassed(
             f"your {function.__name__} takes {min(ratios):.0f} times as long as the reference, expected at most "
-            f"{at_most:g} times: is there a loop that PyTorch could do?"
+            f"{at_most:g} times: {hint}"
         )
 
     def generator(self, number: int = 0) -> torch.Generator:

@@ -1,11 +1,12 @@
-"""C++ and CUDA in the cells of a notebook. Importing this module in one makes the cells' magic `%%cpp NAME` known:
+"""C++ and CUDA in the cells of a notebook. `%load_ext maskrcnn.classroom.compiled` makes `%%cpp NAME` known there:
 
     %%cpp doubled_cpp
     extern "C" void doubled(float* values, int64_t count) { ... }
 
-keeps the text of the cell, as a `CppSource` with that name. It is compiled when it is used: `CppSource.function` makes
-a Python function of it, for `Assignment.attempt`, and `CppSource.launch` launches a kernel on the emulator. Both raise
-NotPassed if the text does not compile, with the line of the cell and its text.
+keeps the text of the cell, as a `CppSource` with that name; `source(NAME)` is that of the cell that was run last. It is
+compiled when it is used: `CppSource.function` makes a Python function of it, for `Assignment.attempt`, and
+`CppSource.launch` launches a kernel on the emulator. Both raise NotPassed if the text does not compile, with the cell's
+line and its text.
 
 A function travels to the process that attempts it, which imports this module: the assignment has to allow it, with
 `Assignment(name, may_use=("maskrcnn.classroom.compiled",))`.
@@ -21,6 +22,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -56,7 +58,9 @@ class CppSource:
         Raises NotPassed if the text does not compile, or includes what it may not; RuntimeError without a compiler.
         """
         self._require_own_work()
-        flags = ["-O2", "-g1", "-fPIC", "-shared", "-Werror=return-type"]  # no return is no crash then, but an error
+        flags = ["-O2", "-g1", "-fPIC", "-shared"]
+        flags += ["-Werror=return-type"]  # a function without return would not crash in a way that anyone understands
+        flags += ["-fno-finite-loops"]  # a loop without end may be taken for one that ends, and is left out then
         flags += ["-Wl,-z,defs"] if sys.platform == "linux" else []  # what is called has to be somewhere
         library, said = _compile(self._program(given), *flags)
         if library is None:
@@ -116,7 +120,7 @@ class CppSource:
 
     def _does_not_compile(self, said: str, name: str = "") -> str:
         if "not written yet" in said:
-            return f"{self.name} is not written yet"
+            return f"{self.name} is not written yet; what you write takes the place of the line with #error, too"
         complaints = self._complaints(said, name or self.name, "error") or [f"    {_shortened(said.strip())[:500]}"]
         complaints = [one for one in complaints if "no return statement" not in one] or complaints  # it may be there
         more = len(complaints) - _MOST_ERRORS
@@ -169,9 +173,19 @@ class CppSource:
         return "\n".join([text, *(f"    line {number}: {self._line(number)}" for number in numbers)])
 
 
+_kept: dict[str, CppSource] = {}
+
+
+def source(name: str) -> CppSource:
+    """The text of the cell that begins with `%%cpp name`. Raises NotPassed if there is none."""
+    if name not in _kept:
+        raise NotPassed(f"there is no cell that begins with %%cpp {name}, or it has not been run")
+    return _kept[name]
+
+
 _MEANINGS = {
-    "data race": "it has a data race{}: two threads use the same memory there, at least one of them writes, and nothing "
-    "says who comes first",
+    "data race": "it has a data race{}: two threads use the same memory there, at least one of them writes, and "
+    "nothing says who comes first",
     "heap-buffer-overflow": "it uses memory outside of its tensors{}",
     "global-buffer-overflow": "it uses memory outside of its shared arrays{}",  # `static`, on the emulator
     "stack-buffer-overflow": "it uses memory outside of an array{}",
@@ -274,21 +288,15 @@ def _shortened(text: str) -> str:
     return text.replace("`", "'")
 
 
-def _register() -> None:
-    """Makes %%cpp known, where a notebook runs."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    if shell is None:
-        return
+def load_ipython_extension(shell: Any) -> None:
+    """Makes %%cpp known; %load_ext calls this."""
 
     def cpp(line: str, cell: str) -> None:
         """%%cpp NAME keeps the text of the cell, in C++, as NAME."""
         name = line.strip()
         if not name.isidentifier():
             raise NotPassed(f"%%cpp needs a name behind it, as in %%cpp iou_cpp; found {name!r}")
-        shell.push({name: CppSource(name, cell)})
+        _kept[name] = CppSource(name, cell)
+        shell.push({name: _kept[name]})
 
     shell.register_magic_function(cpp, "cell", "cpp")
-
-
-_register()
