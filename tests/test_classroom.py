@@ -80,6 +80,7 @@ def test_a_huge_allocation(work, make):
 def test_a_crash_and_an_exit(work):
     said = complaint(work, "def f():\n    ctypes.string_at(0)", ctypes=ctypes)
     assert said.startswith("your f ended its process (signal SIGSEGV)")
+    assert "(signal SIGABRT): an exception in C++" in complaint(work, "import os\ndef f():\n    os.abort()")
     assert "exit 3" in complaint(work, "import os\ndef f():\n    os._exit(3)")
     assert "SystemExit" in complaint(work, "def f():\n    raise SystemExit(0)")
     assert work.attempt(by_value("def f():\n    return 1")) == 1  # the next one is unaffected

@@ -142,6 +142,8 @@ def _what_happened(name: str, reply: dict[str, Any], limits: Limits, code: list[
         return f"your {name} wanted more than {limits.megabytes / 1000:g} GB of memory"
     if kind == "output":
         return f"your {name} printed more than {limits.printed_megabytes:g} MB"
+    if kind == "signal SIGABRT":
+        return f"your {name} gave up ({kind}): an exception in C++ that nobody caught, or memory that it has damaged"
     if kind.startswith("signal"):
         return f"your {name} ended its process ({kind}): that is memory it had no right to, or a call of exit"
     return f"your {name} ended its process ({kind}) instead of returning"
