@@ -60,7 +60,7 @@ class Assignment:
             if ratios[-1] <= at_most:
                 return
         raise NotPassed(
-            f"your {function.__name__} takes {min(ratios):.0f} times as long as the reference, expected at most "
+            f"your {function.__name__} takes {min(ratios):.2g} times as long as the reference, expected at most "
             f"{at_most:g} times: {hint}"
         )
 
