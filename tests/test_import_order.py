@@ -22,7 +22,7 @@ LAYERS = (
         "text_outlines", "plane_clustering", "text", "objects", "visualize", "anchor_coverage", "check_data",
         "detector", "evaluate", "evaluate_objects", "report", "benchmarks",
     },
-    {"demo", "cli", "__main__"},
+    {"demo", "cli", "classroom", "__main__"},
 )
 """Top-level modules and packages; each may import its own layer and those above it, but nothing in a circle."""
 
