@@ -82,6 +82,7 @@ class ExecuteWithinLimits(Execute):
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.interrupt_on_timeout = False  # a cell that hangs in C++ would not be interrupted
+        self.timeout_func = self._seconds_for
         self.extra_arguments = ["--HistoryManager.hist_file=:memory:", f"--IPKernelApp.exec_lines={LIMITS}"]
 
     def preprocess(self, nb: NotebookNode, resources: dict | None = None, km: Any = None) -> tuple[NotebookNode, dict]:
@@ -101,6 +102,10 @@ class ExecuteWithinLimits(Execute):
         self._fatal.add(index)
         self._begin_again(index)
         return cell, resources
+
+    def _seconds_for(self, cell: NotebookNode) -> int | None:
+        """No limit for tests: what they call has its own, and the detector of a capstone is trained in one."""
+        return None if cell.metadata.get("nbgrader", {}).get("grade") else self.timeout
 
     def _begin_again(self, index: int) -> None:
         run_sync(_cancel_what_waits)()  # a cell that has timed out still waits for its outputs

@@ -163,7 +163,7 @@ def _refuse_imports(foreign: tuple[str, ...], may_use: tuple[str, ...]) -> None:
         return usual(name, globals, locals, fromlist, level)
 
     def guarded_by_name(name, package=None):
-        check(name, package or "")
+        check(name, sys._getframe(1).f_globals.get("__name__") or "")  # the library's own ops are imported in this way
         return usual_by_name(name, package)
 
     builtins.__import__, importlib.import_module = guarded, guarded_by_name
