@@ -66,7 +66,7 @@ def test_what_is_fatal_costs_the_points_of_its_function(graded, name):
 @pytest.mark.parametrize(
     ("name", "test", "said"),
     [
-        ("a function that loops for ever", "iou-by-hand", "still running after 10 s; is there a loop that does not end?"),
+        ("a function that loops for ever", "iou-by-hand", "still running after 10 s; is there a loop"),
         ("a function that wants 50 GB", "iou-same", "your iou wanted more than 2 GB of memory"),
         ("a function that crashes", "iou-same", "your iou ended its process (signal SIGSEGV)"),
         ("a function that prints megabytes", "iou-same", "your iou printed more than 1 MB"),
