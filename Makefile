@@ -2,14 +2,13 @@
 # compiler the ops are compiled.
 
 PYTHON ?= python3
-VENV   := .venv
-STAMP  := $(VENV)/.setup-complete
-READER := $(VENV)/.notebooks-complete
+VENV    := .venv
+STAMP   := $(VENV)/.setup-complete
+READER  := $(VENV)/.notebooks-complete
 TEACHER := $(VENV)/.assignments-complete
 
 # Several processes with a thread each: most tests are too small for more than one thread.
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
-
 
 .PHONY: setup demo notebooks assignments solutions test test-fast test-gpu test-notebooks test-assignments lint clean
 
@@ -66,7 +65,7 @@ test-notebooks: $(READER)
 	$(VENV)/bin/python tests/run_notebooks.py
 
 test-assignments: $(TEACHER)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadgroup tests/assignments
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 tests/assignments
 
 lint: setup
 	$(VENV)/bin/ruff check .

@@ -22,9 +22,8 @@ class Assignment:
 
     def __init__(self, name: str, may_use: tuple[str, ...] = ()) -> None:
         self.name = name
-        self._may_use = may_use
         self._sandbox = Sandbox(may_use)
-        self._of_the_library: Sandbox | None = None
+        self._of_the_library = Sandbox(("maskrcnn",))
 
     def attempt(self, function: Callable, *arguments: Any, limits: Limits = USUAL) -> Any:
         """function(*arguments), computed in a process of its own with limits on time, memory and output.
@@ -49,8 +48,6 @@ class Assignment:
 
         Raises NotPassed, also as `attempt` and `check` do.
         """
-        if self._of_the_library is None:
-            self._of_the_library = Sandbox(("maskrcnn",))
         ratios: list[float] = []
         while len(ratios) < 3 and not any(ratio > 4 * at_most for ratio in ratios):
             found, own = self._sandbox.call(function, arguments, limits)
@@ -71,7 +68,7 @@ class Assignment:
 
 
 def check(found: Any, expected: Tensor | np.ndarray | float, what: str, tolerance: float = 1e-5) -> None:
-    """Compares a result with what it should be, and says in a sentence where it differs.
+    """Compares a result, of any shape, with what it should be, and says in a sentence where it differs.
 
     what: what was computed, as in "the IoU of 5 and 7 boxes". Floats may differ by `tolerance`, and by as much of the
     expected value; integers and booleans may not differ.

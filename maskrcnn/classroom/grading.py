@@ -15,6 +15,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from nbgrader.api import Gradebook
 from nbgrader.preprocessors import ClearHiddenTests, ClearSolutions, Execute, NbGraderPreprocessor
+from nbgrader.utils import is_grade
 
 LIMITS = "from maskrcnn.classroom import kernel_limits; kernel_limits.apply()"
 CPP_MAGIC = "%%cpp"
@@ -39,7 +40,7 @@ class HideTests(ClearHiddenTests):
 
     def preprocess_cell(self, cell: NotebookNode, resources: dict, cell_index: int) -> tuple[NotebookNode, dict]:
         """Changes one cell, if it is a test."""
-        if cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get("grade"):
+        if cell.cell_type == "code" and is_grade(cell):
             for output in cell.outputs:
                 if output.output_type == "error":
                     output.traceback = [f"{output.ename}: {output.evalue}"]
@@ -105,7 +106,7 @@ class ExecuteWithinLimits(Execute):
 
     def _seconds_for(self, cell: NotebookNode) -> int | None:
         """No limit for tests: what they call has its own, and the detector of a capstone is trained in one."""
-        return None if cell.metadata.get("nbgrader", {}).get("grade") else self.timeout
+        return None if is_grade(cell) else self.timeout
 
     def _begin_again(self, index: int) -> None:
         run_sync(_cancel_what_waits)()  # a cell that has timed out still waits for its outputs
@@ -113,8 +114,7 @@ class ExecuteWithinLimits(Execute):
         self.kc.stop_channels()
         self.start_new_kernel_client()
         for earlier, cell in enumerate(self.nb.cells[:index]):
-            is_test = cell.metadata.get("nbgrader", {}).get("grade", False)
-            if cell.cell_type == "code" and not is_test and earlier not in self._fatal:
+            if cell.cell_type == "code" and not is_grade(cell) and earlier not in self._fatal:
                 self.execute_cell(copy.deepcopy(cell), earlier, store_history=False)
 
 

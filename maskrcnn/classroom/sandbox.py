@@ -15,7 +15,7 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, BinaryIO
 
-from maskrcnn.classroom.own_work import FOREIGN, NotOwnWork, serialise
+from maskrcnn.classroom.own_work import NotOwnWork, serialise
 
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -73,7 +73,6 @@ class Sandbox:
             limits = replace(limits, seconds=SECONDS_FOR_THE_ENDLESS)
         reply = self._ask({
             "call": payload,
-            "foreign": FOREIGN,
             "may_use": self._may_use,
             "cpu_seconds": limits.seconds,
             "wall_seconds": 3 * limits.seconds,

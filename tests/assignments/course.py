@@ -44,6 +44,7 @@ class Course:
         """Runs a command of nbgrader in the course's folder, and returns what it says."""
         tools = Path(sys.executable).parent  # nbgrader calls others by name
         environment = os.environ | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+        environment["ASSIGNMENT_BUDGET"] = "15"  # seconds of the processor for the detector of A8
         command = [sys.executable, "-W", "ignore", "-m", "nbgrader", *words]
         result = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr[-3000:]
@@ -85,7 +86,7 @@ class Course:
 
     def points(self) -> dict[str, float]:
         """What each test is worth."""
-        return {_name(cell): cell["metadata"]["nbgrader"]["points"] for cell in self.source["cells"] if _is_test(cell)}
+        return {_name(cell): about(cell)["points"] for cell in self.source["cells"] if is_test(cell)}
 
     def said(self, student: str, test: str) -> str:
         """What a student finds below a test that was not passed."""
@@ -99,17 +100,19 @@ class Course:
         return json.loads((self.folder / step / self.assignment / f"{self.assignment}.ipynb").read_text())
 
 
-def _about(cell: dict[str, Any]) -> dict[str, Any]:
+def about(cell: dict[str, Any]) -> dict[str, Any]:
+    """What nbgrader knows of a cell."""
     return cell["metadata"].get("nbgrader", {})
 
 
 def _name(cell: dict[str, Any]) -> str | None:
-    return _about(cell).get("grade_id")
+    return about(cell).get("grade_id")
 
 
 def _is_solution(cell: dict[str, Any]) -> bool:
-    return _about(cell).get("solution", False)
+    return about(cell).get("solution", False)
 
 
-def _is_test(cell: dict[str, Any]) -> bool:
-    return _about(cell).get("grade", False) and not _is_solution(cell)
+def is_test(cell: dict[str, Any]) -> bool:
+    """Whether a cell is a test, and no question in words."""
+    return about(cell).get("grade", False) and not _is_solution(cell)

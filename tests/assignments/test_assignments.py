@@ -5,10 +5,9 @@ The mistakes stand in a module for each assignment, `a1_boxes` for `a1-boxes`.
 
 import csv
 import importlib
-import os
 
 import pytest
-from course import ASSIGNMENTS, Course
+from course import ASSIGNMENTS, Course, about
 
 NAMES = sorted(path.name for path in (ASSIGNMENTS / "source").iterdir() if path.is_dir())
 MISTAKES = {name: importlib.import_module(name.replace("-", "_")).WRONG for name in NAMES}
@@ -30,7 +29,6 @@ def graded(courses, name, tmp_path_factory):
         course.submit("untouched", course.released)
         for number, wrong in enumerate(MISTAKES[name]):
             course.submit(f"wrong{number}", course.solved(wrong.edits))
-        os.environ["ASSIGNMENT_BUDGET"] = "15"  # seconds of the processor for A8's detector
         courses[name] = course, course.grade()
     return courses[name]
 
@@ -40,12 +38,7 @@ def lost_by(student, course, points):
     return {test: course.said(student, test) for test, got in points[student].items() if got < course.points()[test]}
 
 
-def group(name):
-    """All tests of an assignment run in the same process, which grades once."""
-    return pytest.param(name, marks=pytest.mark.xdist_group(name), id=name)
-
-
-@pytest.mark.parametrize("name", [group(name) for name in NAMES])
+@pytest.mark.parametrize("name", NAMES)
 def test_the_solution_has_all_points_and_the_release_none(name, courses, tmp_path_factory):
     course, points = graded(courses, name, tmp_path_factory)
     assert lost_by("solved", course, points) == {}
@@ -53,7 +46,7 @@ def test_the_solution_has_all_points_and_the_release_none(name, courses, tmp_pat
     assert points["untouched"] == dict.fromkeys(course.points(), 0.0)
 
 
-@pytest.mark.parametrize("name", [group(name) for name in NAMES])
+@pytest.mark.parametrize("name", NAMES)
 def test_the_exported_totals_are_those_of_the_tests(name, courses, tmp_path_factory):
     course, points = graded(courses, name, tmp_path_factory)
     course.nbgrader("export")
@@ -62,22 +55,17 @@ def test_the_exported_totals_are_those_of_the_tests(name, courses, tmp_path_fact
     assert totals == {student: sum(tests.values()) for student, tests in points.items()}
 
 
-@pytest.mark.parametrize("name", [group(name) for name in NAMES])
+@pytest.mark.parametrize("name", NAMES)
 def test_there_are_five_mistakes_and_twenty_points(name, courses, tmp_path_factory):
     course, _ = graded(courses, name, tmp_path_factory)
     assert len(MISTAKES[name]) >= 5
-    of_words = [
-        cell["metadata"]["nbgrader"]["points"]
-        for cell in course.source["cells"]
-        if cell["cell_type"] == "markdown" and cell["metadata"].get("nbgrader", {}).get("grade")
-    ]
-    assert sum(course.points().values()) + sum(of_words) == 20
+    assert sum(about(cell)["points"] for cell in course.source["cells"] if about(cell).get("grade")) == 20
 
 
 @pytest.mark.parametrize(
     ("name", "number"),
     [
-        pytest.param(name, number, marks=pytest.mark.xdist_group(name), id=f"{name}: {wrong.name}")
+        pytest.param(name, number, id=f"{name}: {wrong.name}")
         for name in NAMES
         for number, wrong in enumerate(MISTAKES[name])
     ],

@@ -4,9 +4,9 @@ import copy
 import json
 
 import pytest
-from course import Course
+from course import Course, about, is_test
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("hostile")]
+pytestmark = pytest.mark.filterwarnings("ignore")  # SQLAlchemy's, of nbgrader
 
 OF_IOU = {"iou-by-hand", "iou-same", "iou-apart", "iou-many", "iou-degenerate", "iou-fast"}
 FATAL = {
@@ -36,13 +36,13 @@ def graded(tmp_path_factory):
     flood = "for _ in range(20_000):\n    print('x' * 100)\n"
     course.submit("floods and works", course.solved({"iou": ("def iou", f"{flood}def iou")}))
     without = copy.deepcopy(course.solved())
-    without["cells"] = [cell for cell in without["cells"] if not cell["metadata"].get("nbgrader", {}).get("grade")]
+    without["cells"] = [cell for cell in without["cells"] if not about(cell).get("grade")]
     course.submit("no tests", without)
     rewritten = course.solved({"iou": "def iou(boxes, others):\n    return None"})
     for cell in rewritten["cells"]:
-        if cell["metadata"].get("nbgrader", {}).get("grade") and cell["cell_type"] == "code":
+        if is_test(cell):
             cell["source"] = "assert True"
-            cell["metadata"]["nbgrader"]["points"] = 100
+            about(cell)["points"] = 100
     course.submit("tests rewritten", rewritten)
     empty = copy.deepcopy(course.released)
     empty["cells"] = []
