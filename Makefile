@@ -32,8 +32,9 @@ $(READER): $(STAMP) notebooks/requirements.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement notebooks/requirements.txt
 	@touch $@
 
+# The root is the project, as the notebooks have links to its modules.
 notebooks: $(READER)
-	$(VENV)/bin/jupyter lab notebooks/00-start-here.ipynb
+	$(VENV)/bin/jupyter lab --ServerApp.root_dir="$(CURDIR)" notebooks/00-start-here.ipynb
 
 # nbgrader is what teachers need, and the tests of the assignments. It calls itself by name, hence PATH.
 NBGRADER := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" nbgrader

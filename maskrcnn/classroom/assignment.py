@@ -32,6 +32,13 @@ class Assignment:
         """
         return self._sandbox.call(function, arguments, limits)[0]
 
+    def arguments_after(self, function: Callable, *arguments: Any) -> tuple:
+        """The arguments as they are after function(*arguments), for one that should leave them as they were.
+
+        Raises NotPassed as `attempt` does.
+        """
+        return self._sandbox.call(function, arguments, answer="arguments")[0]
+
     def require_speed(
         self,
         function: Callable,
@@ -43,8 +50,8 @@ class Assignment:
     ) -> None:
         """Compares time and value of a function with those of `reference`, one run after the other.
 
-        at_most: how many times as long the function may take. One of three comparisons has to say so: what slows a
-        machine down for a moment is not the function's fault. hint: a question to whoever's function takes longer.
+        at_most: how many times as long the function may take. The best of up to three comparisons counts, as a machine
+        may be slow for a moment; one beyond four times that is not repeated. hint: how the message ends.
 
         Raises NotPassed, also as `attempt` and `check` do.
         """
@@ -79,7 +86,8 @@ def check(found: Any, expected: Tensor | np.ndarray | float, what: str, toleranc
     if isinstance(found, int | float | np.generic | np.ndarray) and not isinstance(found, bool):
         found = torch.as_tensor(found)
     if not isinstance(found, Tensor):
-        raise NotPassed(f"{what}: found {_kind(found)}, expected a tensor {tuple(expected.shape)}")
+        wanted = f"a tensor {tuple(expected.shape)}" if expected.dim() else "a number"
+        raise NotPassed(f"{what}: found {_kind(found)}, expected {wanted}")
     if found.shape != expected.shape:
         raise NotPassed(f"{what}: found the shape {tuple(found.shape)}, expected {tuple(expected.shape)}")
     if found.is_floating_point() != expected.is_floating_point() or (found.dtype == torch.bool) != (
@@ -98,8 +106,9 @@ def check(found: Any, expected: Tensor | np.ndarray | float, what: str, toleranc
         place = wrong.nonzero()[0].tolist()
         at = f" at {place}" if place else ""
         many = f" ({int(wrong.sum())} of {wrong.numel()} are wrong)" if wrong.numel() > 1 else ""
-        mine, theirs = (f"{value[tuple(place)].item():.6g}" for value in (found, expected))
-        raise NotPassed(f"{what}: found {mine}{at}, expected {theirs}{many}")
+        mine, theirs = (value[tuple(place)].item() for value in (found, expected))
+        digits = 6 if f"{mine:.6g}" != f"{theirs:.6g}" else 17
+        raise NotPassed(f"{what}: found {mine:.{digits}g}{at}, expected {theirs:.{digits}g}{many}")
 
 
 def _kind(thing: Any) -> str:

@@ -31,7 +31,7 @@ from maskrcnn.classroom.sandbox import Limits, NotPassed
 # The emulator is imported where it is used: it brings the library's ops along, which the process that attempts
 # functions does without.
 
-OF_KERNELS = Limits(seconds=5, megabytes=1500)
+OF_KERNELS = Limits(seconds=5)
 """For one launch. A kernel with the sizes of an assignment takes less than a second."""
 
 _SOURCES = Path(__file__).resolve().parents[2] / "csrc"
@@ -100,17 +100,13 @@ class CppSource:
         except RuntimeError as error:
             raise NotPassed(f"your {kernel}: {self._in_words(str(error), emulator.SOURCE_NAME)}") from None
 
-    def warnings(self, given: str = "") -> str:
-        """What the compiler finds odd about the text, line by line; nothing if there is nothing."""
-        said = _compile(self._program(given), "-fsyntax-only", "-Wall", "-Wextra")[1]
-        return "\n".join(self._complaints(said, self.name, "warning"))
-
     def _program(self, given: str, name: str = "") -> str:
         return f'#line 1 "given.h"\n{given}\n#line {_FIRST_LINE} "{name or self.name}"\n{self.text}'
 
     def _require_own_work(self) -> None:
         """Raises NotPassed if the text includes a header that is not one of C++ itself."""
-        for included in re.findall(r"^\s*#\s*include\s*(.*)", self.text.replace("\\\n", ""), re.MULTILINE):
+        directive = r"^\s*#\s*(?:include|include_next|import)\b\s*(.*)"
+        for included in re.findall(directive, self.text.replace("\\\n", ""), re.MULTILINE):
             header = re.fullmatch(r"<([\w.]+)>\s*(?://.*|/\*.*)?", included.strip())
             if not header or (_SOURCES / header[1]).exists():
                 raise NotPassed(
@@ -121,14 +117,14 @@ class CppSource:
     def _does_not_compile(self, said: str, name: str = "") -> str:
         if "not written yet" in said:
             return f"{self.name} is not written yet; what you write takes the place of the line with #error, too"
-        complaints = self._complaints(said, name or self.name, "error") or [f"    {_shortened(said.strip())[:500]}"]
+        complaints = self._complaints(said, name or self.name) or [f"    {_shortened(said.strip())[:500]}"]
         complaints = [one for one in complaints if "no return statement" not in one] or complaints  # it may be there
         more = len(complaints) - _MOST_ERRORS
         if more > 0:
             complaints[_MOST_ERRORS:] = [f"    and {more} more, which may be due to the first"]
         return "\n".join([f"{self.name} does not compile:", *complaints])
 
-    def _complaints(self, said: str, name: str, kind: str) -> list[str]:
+    def _complaints(self, said: str, name: str) -> list[str]:
         """What a compiler and a linker say, without paths: each with the line of the cell that it is about."""
         found: list[str] = []
         line = 0  # of the cell, that was spoken of last: errors inside of a header are about a line that led there
@@ -136,9 +132,9 @@ class CppSource:
             here = re.match(rf"{re.escape(name)}:(\d+):", one)
             if here:
                 line = int(here[1])
-            complaint = re.search(rf"\b(?:fatal )?{kind}: (.*)", one)
+            complaint = re.search(r"\b(?:fatal )?error: (.*)", one)
             missing = re.search(r"(?:undefined reference to|undefined symbol:) (.*)", one)
-            if missing and kind == "error":
+            if missing:
                 place = re.search(rf"(?:<stdin>|\b{re.escape(name)}):(\d+):", one)
                 sentence = f"{_shortened(missing[1])} is used, but nobody has written it"
                 found += self._about(int(place[1]) if place else 0, sentence)
@@ -224,6 +220,7 @@ class CppFunction:
         value = function(*(
             memory[index].pointer if index in memory else _number(value) for index, value in enumerate(arguments)
         ))  # fmt: skip
+        ctypes.CDLL(None).fflush(None)  # what it has printed; the process that attempts it ends without a farewell of C
         for index, one in memory.items():
             if not one.take_back():
                 raise IndexError(f"it has written in front of its argument {index + 1}")

@@ -115,7 +115,12 @@ class ExecuteWithinLimits(Execute):
         self.start_new_kernel_client()
         for earlier, cell in enumerate(self.nb.cells[:index]):
             if cell.cell_type == "code" and not is_grade(cell) and earlier not in self._fatal:
-                self.execute_cell(copy.deepcopy(cell), earlier, store_history=False)
+                try:
+                    self.execute_cell(copy.deepcopy(cell), earlier, store_history=False)
+                except (CellTimeoutError, DeadKernelError):  # a cell that just passed the first time
+                    self._fatal.add(earlier)
+                    self._begin_again(index)
+                    return
 
 
 async def _cancel_what_waits() -> None:

@@ -8,29 +8,38 @@ another name, or passes it on as his own; it does not find pasted source, and is
 from __future__ import annotations
 
 import io
+import pickle
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import cloudpickle
 
-FOREIGN = ("maskrcnn", "torchvision", "detectron2", "mmdet", "mmcv", "mmocr")
+FOREIGN = (
+    "maskrcnn", "torchvision", "detectron2", "mmdet", "mmcv", "mmocr", "ultralytics",
+    "cv2", "pycocotools", "torchmetrics",
+)  # fmt: skip
 """Packages that hold answers."""
 
 
-class NotOwnWork(Exception):
-    """A function refers to an answer instead of being one. The text says to which."""
+class Refused(Exception):
+    """A function is not sent on its way. The text says why."""
 
 
-def serialise(function: Callable, arguments: tuple, may_use: Iterable[str]) -> tuple[bytes, list[types.CodeType]]:
-    """A call as bytes, for `worker`, and the code in it, which on arrival no longer knows its file.
+def serialise(thing: object, name: str, may_use: Iterable[str]) -> tuple[bytes, list[types.CodeType]]:
+    """A function, or its arguments, as bytes for `worker`, and the code in them, which then no longer knows its file.
+
+    name: of the function, for messages.
 
     may_use: modules of FOREIGN packages that this assignment hands out.
 
-    Raises NotOwnWork if the function, or what it refers to, belongs to another one; TypeError for what cannot travel.
+    Raises Refused if the thing, or what it refers to, belongs to another package, or cannot travel.
     """
     stream = io.BytesIO()
-    pickler = _Pickler(stream, getattr(function, "__name__", "the function"), tuple(may_use))
-    pickler.dump((function, arguments))
+    pickler = _Pickler(stream, name, tuple(may_use))
+    try:
+        pickler.dump(thing)
+    except (TypeError, pickle.PicklingError) as error:
+        raise Refused(f"{name} uses what cannot be sent to the process that checks it: {error}") from None
     return stream.getvalue(), pickler.code
 
 
@@ -51,7 +60,7 @@ class _Pickler(cloudpickle.Pickler):
         module = thing.__name__ if isinstance(thing, types.ModuleType) else _module_of(thing)
         if is_foreign(module, self._may_use):
             called = module if isinstance(thing, types.ModuleType) else f"{module}.{thing.__qualname__}"
-            raise NotOwnWork(
+            raise Refused(
                 f"{self._name} uses {called}, which is somebody else's work; this assignment asks for your own"
             )
         if isinstance(thing, types.FunctionType):

@@ -12,10 +12,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import CodeType, FunctionType
-from typing import Any, BinaryIO
+from types import CodeType
+from typing import Any, BinaryIO, Literal
 
-from maskrcnn.classroom.own_work import NotOwnWork, serialise
+from maskrcnn.classroom.own_work import Refused, serialise
 
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -28,10 +28,11 @@ class Limits:
     """Of the processor, so a busy machine does not cut a call short; by the clock it may take three times as long."""
     megabytes: int = 2000
     """Of memory, beyond what Python and PyTorch take. Not limited on macOS."""
-    printed_megabytes: float = 1.0
 
 
 USUAL = Limits()
+MOST_PRINTED = 1_000_000
+"""Bytes that a function may print, or write into any one file."""
 SECONDS_FOR_THE_ENDLESS = 1
 """What a function has that has run into its limit once: ten tests of it should not take ten times as long."""
 
@@ -45,7 +46,7 @@ class NotPassed(AssertionError):
 
 
 class Sandbox:
-    """A worker process, begun with the first call.
+    """Where functions run that may use some modules, of those that hold answers, and no others.
 
     Raises RuntimeError on Windows, where processes cannot be limited in this way (in its Linux subsystem they can).
     """
@@ -54,52 +55,72 @@ class Sandbox:
         if os.name == "nt":
             raise RuntimeError("assignments run on Linux and macOS; on Windows, use its Linux subsystem (WSL)")
         self._may_use = may_use
-        self._worker: subprocess.Popen | None = None
-        self._endless: set[CodeType] = set()
-        atexit.register(self.close)
+        self._endless: set[bytes] = set()
 
-    def call(self, function: Callable, arguments: tuple, limits: Limits = USUAL) -> tuple[Any, float]:
+    def call(
+        self,
+        function: Callable,
+        arguments: tuple,
+        limits: Limits = USUAL,
+        answer: Literal["value", "arguments"] = "value",
+    ) -> tuple[Any, float]:
         """The value of function(*arguments), and the processor's seconds that it took.
+
+        answer: "arguments" for the arguments as the function has left them, instead of its value.
 
         Raises NotPassed if there is no value: the function raised, ran into a limit, ended its process, or is not the
         student's own.
         """
-        name = getattr(function, "__name__", "the function")
+        if not callable(function):
+            raise NotPassed(f"found {function!r} where a function of yours should be")
+        name = getattr(function, "__name__", "function")
         try:
-            payload, code = serialise(function, arguments, self._may_use)
-        except NotOwnWork as error:
+            function_sent, code = serialise(function, name, self._may_use)
+            arguments_sent, more_code = serialise(arguments, name, self._may_use)
+        except Refused as error:
             raise NotPassed(str(error)) from None
-        if getattr(function, "__code__", None) in self._endless:
+        if function_sent in self._endless and limits.seconds <= USUAL.seconds:
             limits = replace(limits, seconds=SECONDS_FOR_THE_ENDLESS)
-        reply = self._ask({
-            "call": payload,
+        reply = shared_worker.ask({
+            "function": function_sent,
+            "arguments": arguments_sent,
+            "answer": answer,
             "may_use": self._may_use,
             "cpu_seconds": limits.seconds,
             "wall_seconds": 3 * limits.seconds,
             "bytes": limits.megabytes * 1_000_000,
-            "output_bytes": int(limits.printed_megabytes * 1_000_000),
+            "output_bytes": MOST_PRINTED,
         })  # fmt: skip
         if reply["printed"]:
             print(reply["printed"], end="" if reply["printed"].endswith("\n") else "\n")
-        if reply["kind"] == "time" and isinstance(function, FunctionType):
-            self._endless.add(function.__code__)
+        if reply["kind"] == "time":
+            self._endless.add(function_sent)
         if reply["kind"] != "value":
-            raise NotPassed(_what_happened(name, reply, limits, code))
-        return pickle.loads(reply["value"]), reply["seconds"]
+            raise NotPassed(_what_happened(name, reply, limits, code + more_code))
+        return pickle.loads(reply["answer"]), reply["seconds"]
+
+
+class Worker:
+    """The process that forks one for each call. It is begun with the first, and serves all sandboxes."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen | None = None
+        atexit.register(self.close)
 
     def close(self) -> None:
-        """Ends the worker, if there is one."""
-        if self._worker is not None:
-            self._worker.kill()
-            self._worker.wait()
-            self._worker.stdin.close()
-            self._worker.stdout.close()
-            self._worker = None
+        """Ends the process, if there is one."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process.stdin.close()
+            self.process.stdout.close()
+            self.process = None
 
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        if self._worker is None or self._worker.poll() is not None:
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The reply to a request. Raises NotPassed if the process has ended."""
+        if self.process is None or self.process.poll() is not None:
             environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-            self._worker = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [sys.executable, str(WORKER)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -107,13 +128,16 @@ class Sandbox:
                 start_new_session=True,  # out of reach of what interrupts a notebook
             )
         try:
-            _send(self._worker.stdin, request)
-            return _receive(self._worker.stdout)
+            _send(self.process.stdin, request)
+            return _receive(self.process.stdout)
         except BaseException as error:  # an interrupt, too: what is under way must not answer the next request
             self.close()
             if isinstance(error, OSError | EOFError):
                 raise NotPassed("the process that checks functions has ended; run this cell again") from None
             raise
+
+
+shared_worker = Worker()
 
 
 def _send(stream: BinaryIO, message: dict[str, Any]) -> None:
@@ -131,7 +155,7 @@ def _receive(stream: BinaryIO) -> dict[str, Any]:
 
 def _what_happened(name: str, reply: dict[str, Any], limits: Limits, code: list[CodeType]) -> str:
     kind = reply["kind"]
-    if kind == "raised" and reply["name"] == "NotImplementedError":
+    if kind == "raised" and reply["name"] == "NotImplementedError" and not reply["text"]:  # PyTorch's have a text
         return f"your {name} is not written yet"
     if kind == "raised":
         return f"your {name} raised {reply['name']}: {reply['text']}{_places(reply['frames'], code)}"
@@ -140,11 +164,13 @@ def _what_happened(name: str, reply: dict[str, Any], limits: Limits, code: list[
     if kind == "memory":
         return f"your {name} wanted more than {limits.megabytes / 1000:g} GB of memory"
     if kind == "output":
-        return f"your {name} printed more than {limits.printed_megabytes:g} MB"
+        return f"your {name} printed more than {MOST_PRINTED / 1e6:g} MB"
     if kind == "signal SIGABRT":
         return f"your {name} gave up ({kind}): an exception in C++ that nobody caught, or memory that it has damaged"
+    if kind == "signal SIGKILL":
+        return f"your {name} was ended from outside; did it want more memory than the machine has?"
     if kind.startswith("signal"):
-        return f"your {name} ended its process ({kind}): that is memory it had no right to, or a call of exit"
+        return f"your {name} ended its process ({kind}): that is memory it had no right to"
     return f"your {name} ended its process ({kind}) instead of returning"
 
 
@@ -157,4 +183,4 @@ def _places(frames: list[tuple[str, int]], code: list[CodeType]) -> str:
                 text = linecache.getline(one.co_filename, number).strip()
                 lines += [f"\n    line {number} of {name}: {text}"] if text else []
                 break
-    return "".join(lines)
+    return "".join(dict.fromkeys(lines))  # a recursion comes through one place many times

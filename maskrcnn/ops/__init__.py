@@ -45,8 +45,9 @@ __all__ = [
 def nms(boxes: Tensor, scores: Tensor, groups: Tensor | None = None, *, iou_threshold: float, max_keep: int) -> Tensor:
     """Non-maximum suppression: of boxes that overlap, only the one with the best score survives.
 
-    Greedy, as in Faster R-CNN (arXiv 1506.01497, section 3.3): the candidates are visited best score first (equal
-    scores: lower index first), and each survives unless its IoU with an earlier survivor exceeds the threshold.
+    Greedy, as in R-CNN (arXiv 1311.2524, section 2.2): the candidates are visited best score first (equal scores:
+    lower index first), and each survives unless its IoU with an earlier survivor exceeds the threshold. Faster R-CNN
+    (arXiv 1506.01497, section 3.3) does this to proposals, too.
 
     Args:
         boxes: (..., N, 4) corners in any unit. All leading dimensions are images, treated independently in one call.

@@ -34,6 +34,7 @@ _TYPES = {
 _FOUND, _FAILED = 66, 65
 """Exit codes: of a sanitizer that has found something, and of a launch that ended with an exception."""
 _MOST_TEXT = 1_000_000
+_LARGEST_FILE = 100  # MB
 """Characters that are read of what a program says."""
 
 
@@ -67,8 +68,9 @@ def launch(
             become int64_t or double, and None a null pointer.
         sanitizer: "thread" finds data races, "address" what is read or written outside the tensors.
         skip_barrier: the line of the source whose `__syncthreads()` is left out, 0 for none.
-        seconds: of processors' time that the kernel may take, None for any; by the clock three times as long.
-        megabytes: of memory that it may use (on Linux), and of what it may print, None for any number.
+        seconds: of processors' time that the kernel may take, None for any; by the clock three times as long. With
+            such a limit it may print 100 MB.
+        megabytes: of memory that it may use (on Linux), None for any number.
 
     The kernel runs in a process of its own, so that whatever it does, this one lives on. What it prints is printed.
 
@@ -97,7 +99,7 @@ def launch(
         environment = {"EMULATOR_SKIP_BARRIER": f"{SOURCE_NAME}:{skip_barrier}"} if skip_barrier else {}
         environment |= dict.fromkeys(("TSAN_OPTIONS", "ASAN_OPTIONS"), f"exitcode={_FOUND}")
         command = [*(_fixed_addresses() if sanitizer else ()), *map(str, [program, *words])]
-        result = _run(_with_limits(command, sanitizer, seconds, megabytes), environment, folder, seconds, megabytes)
+        result = _run(_with_limits(command, sanitizer, seconds), environment, folder, seconds, megabytes)
         if result.stdout:
             print(result.stdout, end="" if result.stdout.endswith("\n") else "\n")
         _raise_what_was_found(result, sanitizer)
@@ -166,7 +168,7 @@ def compile_text(text: str, *flags: str) -> tuple[Path | None, str]:
     program = Path(_folder().name) / f"program{len(list(Path(_folder().name).iterdir()))}"
     # No a * b + c in one rounding: the kernels of this project promise the bits of its C++ ops.
     command = [_compiler(), "-x", "c++", "-", "-std=c++17", "-ffp-contract=off", f"-I{_SOURCES}", *flags]
-    command = _with_limits([*command, "-o", str(program)], "", seconds=60, megabytes=200)
+    command = _with_limits([*command, "-o", str(program)], "", seconds=60)
     environment = os.environ | {"LC_ALL": "C"}
     result = subprocess.run(command, input=text, capture_output=True, text=True, errors="replace", env=environment)
     return program if result.returncode == 0 else None, result.stderr
@@ -178,15 +180,13 @@ def _folder() -> tempfile.TemporaryDirectory:
     return tempfile.TemporaryDirectory(prefix="maskrcnn-emulator-")
 
 
-def _with_limits(command: list[str], sanitizer: str, seconds: int | None, megabytes: int | None) -> list[str]:
-    """A command whose time, and whose files, are limited; memory is not."""
+def _with_limits(command: list[str], sanitizer: str, seconds: int | None) -> list[str]:
+    """A command whose time, and whose files, are limited if `seconds` is given; memory is not."""
     limits = ["ulimit -S -c 0"]
     if sanitizer:  # these reserve terabytes of addresses, also where the process that starts them may not
         limits.append("ulimit -S -v $(ulimit -H -v)")
     if seconds is not None:
-        limits.append(f"ulimit -S -t {seconds}")
-    if megabytes is not None:
-        limits.append(f"ulimit -S -f {megabytes * 2000}")  # in units of 512 bytes
+        limits += [f"ulimit -S -t {seconds}", f"ulimit -S -f {_LARGEST_FILE * 2000}"]  # in units of 512 bytes
     return ["sh", "-c", "; ".join([*(f"{limit} 2>/dev/null" for limit in limits), 'exec "$@"']), "sh", *command]
 
 
@@ -219,7 +219,7 @@ def _run(
     if process.returncode == -signal.SIGXCPU:
         raise RuntimeError(too_long)
     if process.returncode == -signal.SIGXFSZ:
-        raise RuntimeError(f"the kernel printed more than {megabytes} MB")
+        raise RuntimeError(f"the kernel printed more than {_LARGEST_FILE} MB")
     return subprocess.CompletedProcess(command, process.returncode, *map(_start_of, paths))
 
 

@@ -11,8 +11,8 @@ from maskrcnn.boxes import iou
 def nms(boxes: Tensor, scores: Tensor, groups: Tensor | None = None, *, iou_threshold: float, max_keep: int) -> Tensor:
     """Indices (max_keep,) int64 of the survivors of boxes (N, 4) with scores (N,), best first, then -1.
 
-    Faster R-CNN section 3.3: a box is dropped if it overlaps a better one that was kept, in the same group of
-    groups (N,) if there are any.
+    R-CNN, section 2.2: a box is dropped if it overlaps a better one that was kept, in the same group of groups (N,) if
+    there are any.
     """
     overlap = iou(boxes, boxes) > iou_threshold  # (N, N)
     candidates = [i for i in range(len(boxes)) if scores[i] > -torch.inf and not boxes[i].isnan().any()]
