@@ -1,6 +1,7 @@
 """The teachers' page of the assignments says what the source notebooks say."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,35 @@ def test_a_source_is_stored_without_outputs_and_its_tests_say_their_points(path)
             first = "".join(cell["source"]).splitlines()[0]
             plural = "" if about["points"] == 1 else "s"
             assert first.startswith("#") and f"({about['points']:g} point{plural}" in first, first
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=[path.stem for path in SOURCES])
+def test_what_students_get_has_no_line_of_a_solution(path):
+    written: dict[str, set[str]] = {"": set(), "SOLUTION": set(), "HIDDEN TESTS": set()}
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            region = ""
+            for line in "".join(cell["source"]).splitlines():
+                mark = re.fullmatch(r"\s*(?:###|//) (BEGIN|END) (SOLUTION|HIDDEN TESTS)", line)
+                if mark:
+                    region = mark[2] if mark[1] == "BEGIN" else ""
+                elif len(line.strip()) >= 25:
+                    written[region].add(line.strip())
+    assert written["SOLUTION"] and written["SOLUTION"] & written[""] == set()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=[path.stem for path in SOURCES])
+def test_hours_and_hidden_tests_are_told(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    hours = next(row.split(" | ")[2] for row in PAGE.splitlines() if row.startswith(f"| {path.stem[:2].upper()} "))
+    words = dict(zip("12345678", ("one", "two", "three", "four", "five", "six", "seven", "eight"), strict=True))
+    for digit, word in words.items():
+        hours = hours.replace(digit, word)
+    assert f"**It takes** {hours} hours" in "".join(cells[0]["source"])
+    for cell in cells:
+        text = "".join(cell["source"])
+        if "### BEGIN HIDDEN TESTS" in text:
+            assert "hidden)" in text.splitlines()[0], text.splitlines()[0]
 
 
 def test_the_page_names_them_all():

@@ -6,12 +6,12 @@ WRONG = [
     Wrong(
         "widths with + 1, as older code has them",
         {"iou": ("(right_bottom - left_top).clamp(min=0)", "(right_bottom - left_top + 1).clamp(min=0)")},
-        loses=("iou-by-hand", "iou-same", "iou-apart", "iou-many"),
+        loses=("iou-by-hand", "iou-same", "iou-apart", "iou-many", "iou-fast"),
     ),
     Wrong(
         "no clamp of negative sides",
         {"iou": ("(right_bottom - left_top).clamp(min=0)", "(right_bottom - left_top)")},
-        loses=("iou-apart", "iou-many", "iou-degenerate"),
+        loses=("iou-apart", "iou-many", "iou-degenerate", "iou-fast"),
     ),
     Wrong(
         "0/0 is left as it is",
@@ -21,7 +21,13 @@ WRONG = [
     Wrong(
         "divided by the larger area instead of the union",
         {"iou": ("area[:, None] + other_area[None, :] - shared", "torch.maximum(area[:, None], other_area[None, :])")},
-        loses=("iou-by-hand", "iou-many"),
+        loses=("iou-by-hand", "iou-many", "iou-fast"),
+    ),
+    Wrong(
+        "the IoU in float64, whatever the type of the boxes",
+        {"iou": ("torch.where(union > 0, shared / union, torch.zeros_like(union))",
+                 "torch.where(union > 0, shared / union, torch.zeros_like(union)).double()")},
+        loses=("iou-many",),
     ),
     Wrong(
         "a loop over boxes",
@@ -63,6 +69,12 @@ WRONG = [
         loses=("encode-by-hand", "round-trip", "deltas-many"),
     ),
     Wrong("no clamp of dw and dh", {"decode": (".clamp(-limit, limit)", "")}, loses=("decode-clamped", "deltas-many")),
+    Wrong(
+        "decoded in 32-bit floats, whatever the type of the deltas",
+        {"decode": ("return torch.cat([centre - new_size / 2, centre + new_size / 2], dim=1)",
+                    "return torch.cat([centre - new_size / 2, centre + new_size / 2], dim=1).float()")},
+        loses=("deltas-many",),
+    ),
     Wrong(
         "height and width swapped, and the argument changed",
         {

@@ -128,6 +128,17 @@ WRONG = [
         loses=("objects-many",),
     ),
     Wrong(
+        "labels and numbers of objects in 32-bit integers",
+        {
+            "labels-from-overlap": ("return torch.where(largest < negative_iou, NEGATIVE, labels)",
+                                    "return torch.where(largest < negative_iou, NEGATIVE, labels).int()"),
+            "keep-best": ("POSITIVE, labels)", "POSITIVE, labels).int()"),
+            "objects-of": ("found, -1)", "found, -1).int()"),
+            "ignore-unknown": ("IGNORED, labels)", "IGNORED, labels).int()"),
+        },
+        loses=("labels-many", "keep-many", "objects-many", "unknown-many"),
+    ),
+    Wrong(
         "the library's own anchors and matching",
         {
             "anchor-grid": """def anchor_grid(shapes, rows, columns, stride):

@@ -101,6 +101,32 @@ WRONG = [
         loses=("groups-order", "groups-many", "groups-anywhere"),
     ),
     Wrong(
+        "in groups, places without a candidate survive",
+        {
+            "nms-of-groups": """def nms_of_groups(boxes, scores, groups, threshold):
+    order = scores.argsort(descending=True, stable=True)
+    kept = []
+    while len(order) > 0:
+        best, order = order[0], order[1:]
+        kept.append(best.item())
+        falls = (iou(boxes[best][None], boxes[order])[0] > threshold) & (groups[order] == groups[best])
+        order = order[~falls]
+    return torch.tensor(kept, dtype=torch.int64)
+"""
+        },
+        loses=("groups-many",),
+    ),
+    Wrong(
+        "in groups, a box without area is the best one for ever",
+        {"nms-of-groups": ("        remaining[best] = -torch.inf\n", "")},
+        loses=("groups-many",),
+    ),
+    Wrong(
+        "indices in 32-bit integers",
+        {"nms-loop": ("return torch.tensor(kept, dtype=torch.int64)", "return torch.tensor(kept, dtype=torch.int32)")},
+        loses=("loop-by-hand", "loop-fallen", "loop-threshold", "loop-ties", "loop-nothing", "loop-many"),
+    ),
+    Wrong(
         "as many places as there are survivors",
         {
             "nms-of-batch": """def nms_of_batch(boxes, scores, threshold, max_keep):

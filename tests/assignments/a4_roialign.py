@@ -41,7 +41,19 @@ WRONG = [
     Wrong(
         "the last row and column have no neighbour",
         {"interpolate": ("(top + 1).clamp(max=height - 1), (left + 1).clamp(max=width - 1)", "top + 1, left + 1")},
-        loses=("interpolate-by-hand", "interpolate-border", "roi-align-edges", "backward-gradcheck"),
+        loses=(
+            "interpolate-by-hand", "interpolate-border", "interpolate-many", "roi-align-edges", "backward-gradcheck",
+        ),
+    ),
+    Wrong(
+        "the values have the type of the places",
+        {"interpolate": ("return (value * inside).to(feature.dtype)", "return value * inside")},
+        loses=("interpolate-many",),
+    ),
+    Wrong(
+        "places in 32-bit floats",
+        {"sample_places": ("return start + steps * size", "return (start + steps * size).float()")},
+        loses=("places-degenerate",),
     ),
     Wrong(
         "the half cell is forgotten",
