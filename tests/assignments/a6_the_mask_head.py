@@ -38,7 +38,7 @@ WRONG = [
             "paste": ("(look_up(masks, y, x) >= 0.5)",
                       "(look_up(masks, y.clamp(0, masks.shape[-1] - 1), x.clamp(0, masks.shape[-1] - 1)) >= 0.5)"),
         },
-        loses=("target-edges", *PASTE),
+        loses=("target-edges", "target-many", *PASTE),
     ),
     Wrong(
         "pixels per cell are rounded down; the points of a cell are taken from all over the RoI; x and y are swapped",
@@ -107,8 +107,14 @@ WRONG = [
         loses=("loss-own-class", "loss-nothing", "loss-many"),
     ),
     Wrong(
-        "a loop over pixels",
+        "a loop over pixels; the background is multiplied by 0, and 0 times NaN is NaN",
         {
+            "mask_loss": """def mask_loss(logits, targets, labels):
+    positive = (labels > 0).to(logits.dtype)
+    own = logits[torch.arange(len(labels)), (labels - 1).clamp(min=0)]
+    each = torch.nn.functional.binary_cross_entropy_with_logits(own, targets, reduction="none")
+    return (each.mean(dim=(1, 2)) * positive).sum() / positive.sum().clamp(min=1)
+""",
             "paste": """def paste(masks, boxes, height, width):
     pictures = torch.zeros(len(masks), height, width, dtype=torch.bool)
     for picture, mask, (x1, y1, x2, y2) in zip(pictures, masks, boxes.tolist()):
@@ -122,7 +128,7 @@ WRONG = [
     return pictures
 """
         },
-        loses=("paste-fast",),
+        loses=("loss-many", "paste-fast"),
     ),
     Wrong(
         "the answers that the visible tests ask for, and the library's own paste",

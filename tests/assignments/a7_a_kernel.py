@@ -184,11 +184,17 @@ __global__ void visit(const uint8_t* drops, int count, uint8_t* kept) {
         loses=("nms-order", "nms-threshold", "nms-chain", "nms-many", "nms-fast", *OF_MENDED),
     ),
     Wrong(
-        "50 GB of memory; the library's kernel",
+        "50 GB of memory; the library's IoU by #import, and its kernel",
         {
+            "iou": """%%cpp iou_cpp
+#import "box.h"
+extern "C" float iou(const float* a, const float* b) {
+  return maskrcnn::iou(maskrcnn::load_box(a), maskrcnn::load_box(b));
+}
+""",
             "nms": (SORT, f"{SORT}  std::vector<float> all(12'500'000'000);\n"),
             "pairs": ("#include <cstdint>\n", '#include <cstdint>\n#include "nms/kernel.cuh"\n'),
         },
-        loses=(*OF_NMS, *OF_PAIRS),
+        loses=(*OF_IOU, *OF_NMS, *OF_PAIRS),
     ),
 ]

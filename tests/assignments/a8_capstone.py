@@ -48,7 +48,7 @@ WRONG = [
         loses=(*DETECTOR, "step-many", "match-by-hand", "ap-by-hand", "ap-many"),
     ),
     Wrong(
-        "refused when it is too late; only the best text of each detection is looked at; 0 / 0",
+        "refused when it is too late; only the best text of each detection is looked at; 0 / 0; AP as a tensor",
         NO_DETECTOR | {
             "training_step": """def training_step(model, batch, optimiser, longest):
     model.train()
@@ -72,8 +72,12 @@ WRONG = [
     recall, precision = right / texts, right / (right + false)
     return recall, precision, 2 * recall * precision / (recall + precision)
 """,
+            "average_precision": ("mean().item()", "mean()"),
         },
-        loses=(*DETECTOR, "step-refused", "step-many", "match-taken", "match-many", "count-numbers"),
+        loses=(
+            *DETECTOR, "step-refused", "step-many", "match-taken", "match-many", "count-numbers", "ap-by-hand",
+            "ap-many",
+        ),
     ),
     Wrong(
         "the mean of the losses, and no training mode; arguments of match are changed; a setting that does not exist",
@@ -107,8 +111,22 @@ WRONG = [
         loses=(*DETECTOR, "step-by-hand", "step-twice", "step-clipped", "step-many", "match-many"),
     ),
     Wrong(
-        "answers to the visible tests; the library's average precision; a rate that no network survives",
+        "answers to the visible tests; the library's average precision; a rate that no network survives; a list of "
+        "numbers; tensors instead of numbers, and a refusal without values",
         {
+            "training_step": """def training_step(model, batch, optimiser, longest):
+    model.train()
+    losses = model(batch).losses
+    total = sum(losses.values())
+    optimiser.zero_grad()
+    total.backward()
+    length = nn.utils.clip_grad_norm_(model.parameters(), longest)
+    if not (total.isfinite() and length.isfinite()):
+        raise ValueError(f"not finite: {list(losses)}")
+    optimiser.step()
+    return {name: loss.detach() for name, loss in losses.items()}
+""",
+            "count": ("return recall, precision, hmean", "return [recall, precision, hmean]"),
             "match": """def match(overlap, scores, dont_care):
     known = {3: [RIGHT, RIGHT, FALSE], 4: [IGNORED, IGNORED, RIGHT, FALSE]}
     return torch.tensor(known.get(len(scores), [FALSE, RIGHT] if overlap.shape[1] == 1 else [RIGHT, RIGHT]))
@@ -118,7 +136,9 @@ WRONG = [
 """,
             "choose_settings": ('"training.learning_rate=0.0025"', '"training.learning_rate=1e30"'),
         },
-        loses=(*DETECTOR, "match-many", "ap-by-hand", "ap-many"),
+        loses=(
+            *DETECTOR, "step-by-hand", "step-refused", "match-many", "count-numbers", "ap-by-hand", "ap-many",
+        ),
     ),
     Wrong(
         "the recipe as it is",
