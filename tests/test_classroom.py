@@ -63,8 +63,8 @@ def test_a_loop_without_end(work, monkeypatch):
     said = complaint(work, "def f():\n    while True:\n        pass")
     assert said == "your f was still running after 1 s; is there a loop that does not end?"
     endless = by_value("def f(n):\n    while n:\n        pass\n    return 0")
-    for limits, after in ((Limits(seconds=2), 2), (Limits(seconds=10), 1)):  # the second time it is not waited for
-        with pytest.raises(NotPassed, match=f"still running after {after} s"):
+    for limits, after in ((Limits(seconds=2), "2 s; is there"), (Limits(seconds=10), "1 s; it ran into its limit")):
+        with pytest.raises(NotPassed, match=f"still running after {after}"):
             work.attempt(endless, 1, limits=limits)
     assert work.attempt(endless, 0) == 0
     monkeypatch.setattr(sandbox, "USUAL", Limits(seconds=2))
@@ -191,9 +191,9 @@ def test_time_is_compared_with_the_reference_s(work):
     loop = "def f(n):\n    total = 0\n    for i in range({} * n):\n        total += 1\n    return n"
     slow, fast = by_value(loop.format(20)), by_value(loop.format(1))
     work.require_speed(slow, fast, 200_000, at_most=100)
-    with pytest.raises(NotPassed, match=r"takes [\de.+]+ times as long as the reference, expected at most 3 t"):
+    with pytest.raises(NotPassed, match=r"takes [\d.]+ times as long as the reference, expected at most 3 t"):
         work.require_speed(slow, fast, 200_000, at_most=3)
-    with pytest.raises(NotPassed, match="your f, of which the time was to be taken: found 0, expected 200000"):
+    with pytest.raises(NotPassed, match=r"your f of a large input \(its time .* wrong\): found 0, expected 200000"):
         work.require_speed(by_value("def f(n):\n    return 0"), fast, 200_000, at_most=3)
 
 

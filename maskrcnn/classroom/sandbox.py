@@ -79,7 +79,8 @@ class Sandbox:
             arguments_sent, more_code = serialise(arguments, name, self._may_use)
         except Refused as error:
             raise NotPassed(str(error)) from None
-        if function_sent in self._endless and limits.seconds <= USUAL.seconds:
+        again = function_sent in self._endless and limits.seconds <= USUAL.seconds
+        if again:
             limits = replace(limits, seconds=SECONDS_FOR_THE_ENDLESS)
         reply = shared_worker.ask({
             "function": function_sent,
@@ -95,6 +96,8 @@ class Sandbox:
             print(reply["printed"], end="" if reply["printed"].endswith("\n") else "\n")
         if reply["kind"] == "time":
             self._endless.add(function_sent)
+        if reply["kind"] == "time" and again:
+            raise NotPassed(f"your {name} was still running after {limits.seconds} s; it ran into its limit before")
         if reply["kind"] != "value":
             raise NotPassed(_what_happened(name, reply, limits, code + more_code))
         return pickle.loads(reply["answer"]), reply["seconds"]

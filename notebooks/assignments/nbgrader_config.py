@@ -40,3 +40,8 @@ c.Autograde.autograde_preprocessors = [
 ]  # fmt: skip
 c.GenerateFeedback.preprocessors = [GetGrades, HideTests, CSSHTMLHeaderPreprocessor]
 c.Execute.timeout = 60  # seconds for a cell outside of the tests, which have their own limits
+
+# In archives that zip_collect opens, a notebook lies in a folder named after its student; Moodle adds to that name.
+c.FileNameCollectorPlugin.named_regexp = (
+    r".*/(?P<student_id>[^/]+?)(?:_\d+_assignsubmission_file_?)?/(?P<file_id>[^/]+\.ipynb)$"
+)
