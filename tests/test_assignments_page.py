@@ -65,7 +65,7 @@ def test_hours_and_hidden_tests_are_told(path):
         if "### BEGIN HIDDEN TESTS" in text:
             first, *more = text.partition("### BEGIN HIDDEN TESTS")[0].splitlines()
             code = [line for line in more if not line.startswith("#")]
-            assert first.endswith(" hidden).") or "hidden)" in first, first
+            assert re.search(r"\(\d+ points?, (partly )?hidden\)", first), first
             # Silence would be taken for a pass.
             assert code and ("partly hidden" in first) == (not code[0].startswith('print("This test is hidden')), first
 

@@ -98,6 +98,9 @@ def test_what_is_no_function_and_what_cannot_travel(work):
         work.attempt(None, 1)
     with pytest.raises(NotPassed, match=r"^f uses what cannot be sent to the process that checks it: cannot pickle "):
         work.attempt(by_value("import threading\nlock = threading.Lock()\ndef f():\n    return lock"))
+    lazy = "class Lazy:\n    def __reduce__(self):\n        raise ValueError('never')\nlazy = Lazy()\n"
+    with pytest.raises(NotPassed, match=r"the process that checks it: never$"):
+        work.attempt(by_value(lazy + "def f():\n    return lazy"))
     said = complaint(work, "def f():\n    return torch.ones(2).long().log_softmax(0)")
     assert said.startswith("your f raised NotImplementedError: ")  # PyTorch's own
 
@@ -121,6 +124,8 @@ def test_a_huge_allocation(work, make):
 def test_a_crash_and_an_exit(work):
     said = complaint(work, "def f():\n    ctypes.string_at(0)", ctypes=ctypes)
     assert said.startswith("your f ended its process (signal SIGSEGV)")
+    stopped = complaint(work, "import os, signal\ndef f():\n    os.kill(os.getpid(), signal.SIGTERM)")
+    assert stopped == "your f ended its process (signal SIGTERM)"
     assert "(signal SIGABRT): an exception in C++" in complaint(work, "import os\ndef f():\n    os.abort()")
     assert "exit 3" in complaint(work, "import os\ndef f():\n    os._exit(3)")
     assert "SystemExit" in complaint(work, "def f():\n    raise SystemExit(0)")
@@ -167,6 +172,8 @@ def test_an_exception_is_told_with_the_line(work, tmp_path):
         ("def f(x):\n    import maskrcnn", {}, "maskrcnn is somebody else's work"),
         ("import importlib\ndef f(x):\n    importlib.import_module('maskrcnn.boxes')", {}, "maskrcnn.boxes is"),
         ("def f(x):\n    import torchvision", {}, "torchvision is somebody else's work"),
+        ("def f(x):\n    import own_work, __main__\n    own_work.FOREIGN = ()\n"
+         "    __main__.is_foreign = lambda *names: False\n    import maskrcnn.boxes", {}, "maskrcnn.boxes is somebody"),
     ],
 )  # fmt: skip
 def test_the_library_s_answer_is_refused(work, text, known, named):

@@ -153,8 +153,8 @@ def test_the_library_s_headers_are_refused(header):
     said = complaint(cell(f'#define BOX "box.h"\n  # include {header}').function, "f")
     assert said.startswith("f_cpp includes ") and "this assignment asks for your own work" in said
     assert complaint(cell(f'#define BOX "box.h"\n#include {header}').launch, "f", 1, 1) == said
-    for directive in ("import", "include_next"):
-        assert complaint(cell(f'#define BOX "box.h"\n#{directive} {header}').function, "f") == said
+    for directive in ("#import", "#include_next", "%:include", "/**/ # /* and\nmore */ include"):
+        assert complaint(cell(f'#define BOX "box.h"\n{directive} {header}').function, "f") == said
 
 
 def test_other_headers_are_fine():
@@ -205,6 +205,11 @@ def test_what_it_prints_is_shown(monkeypatch, capsys):
     text = '#include <cstdio>\nextern "C" void f() { std::printf("half-way"); }'
     Assignment("prints", may_use=("maskrcnn.classroom.compiled",)).attempt(cell(text).function("f"))
     assert capsys.readouterr().out == "half-way\n"
+
+
+def test_a_division_by_0_is_taken_for_one(work):
+    said = attempted(work, 'extern "C" int64_t f(int64_t n) { return 7 / n; }', 0, returns=int)
+    assert said == "your f ended its process (signal SIGFPE): is a whole number divided by 0?"
 
 
 def test_a_function_that_is_not_there_is_missed(work):

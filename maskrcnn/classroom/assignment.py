@@ -64,7 +64,7 @@ class Assignment:
             ratios.append(own / max(theirs, 1e-6))
             if ratios[-1] <= at_most:
                 return
-        ratio = f"{min(ratios):.2g}" if min(ratios) < 10 else f"{min(ratios):.0f}"
+        ratio = f"{min(ratios):.3g}" if min(ratios) < 10 else f"{min(ratios):.1f}"
         raise NotPassed(
             f"your {function.__name__} takes {ratio} times as long as the reference, expected at most {at_most:g} "
             f"times: {hint}"

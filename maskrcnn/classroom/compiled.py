@@ -105,7 +105,8 @@ class CppSource:
 
     def _require_own_work(self) -> None:
         """Raises NotPassed if the text includes a header that is not one of C++ itself."""
-        directive = r"^\s*#\s*(?:include|include_next|import)\b\s*(.*)"
+        blank = r"(?:\s|/\*[\s\S]*?\*/)*"
+        directive = rf"^{blank}(?:#|%:){blank}(?:include|include_next|import)\b\s*(.*)"
         for included in re.findall(directive, self.text.replace("\\\n", ""), re.MULTILINE):
             header = re.fullmatch(r"<([\w.]+)>\s*(?://.*|/\*.*)?", included.strip())
             if not header or (_SOURCES / header[1]).exists():

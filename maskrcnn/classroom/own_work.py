@@ -8,7 +8,6 @@ another name, or passes it on as his own; it does not find pasted source, and is
 from __future__ import annotations
 
 import io
-import pickle
 import types
 from collections.abc import Iterable
 
@@ -38,7 +37,9 @@ def serialise(thing: object, name: str, may_use: Iterable[str]) -> tuple[bytes, 
     pickler = _Pickler(stream, name, tuple(may_use))
     try:
         pickler.dump(thing)
-    except (TypeError, pickle.PicklingError) as error:
+    except Refused:
+        raise
+    except Exception as error:  # whatever objects raise when they are asked for what they hold
         raise Refused(f"{name} uses what cannot be sent to the process that checks it: {error}") from None
     return stream.getvalue(), pickler.code
 

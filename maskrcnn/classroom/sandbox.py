@@ -172,8 +172,12 @@ def _what_happened(name: str, reply: dict[str, Any], limits: Limits, code: list[
         return f"your {name} gave up ({kind}): an exception in C++ that nobody caught, or memory that it has damaged"
     if kind == "signal SIGKILL":
         return f"your {name} was ended from outside; did it want more memory than the machine has?"
-    if kind.startswith("signal"):
+    if kind == "signal SIGFPE":
+        return f"your {name} ended its process ({kind}): is a whole number divided by 0?"
+    if kind in ("signal SIGSEGV", "signal SIGBUS"):
         return f"your {name} ended its process ({kind}): that is memory it had no right to"
+    if kind.startswith("signal"):
+        return f"your {name} ended its process ({kind})"
     return f"your {name} ended its process ({kind}) instead of returning"
 
 

@@ -2,7 +2,8 @@
 
 It reads requests from standard input and writes replies to standard output, each as 8 bytes of length and a pickled
 dictionary. For every request it forks: importing PyTorch takes a second or two, and so it happens once. Nothing of the
-library is imported here, so that nothing of it lies about for a student's function to find.
+library but the list of what holds answers is imported here, so that no answer lies about for a student's function to
+find.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ import time
 import traceback
 
 from own_work import is_foreign  # of this folder, as this is a script
+
+del sys.modules["own_work"]  # who imports it again gets another copy
 
 LONGEST_REPLY = 1 << 30
 
@@ -153,15 +156,16 @@ def _start_of(path: str) -> str:
 def _refuse_imports(may_use: tuple[str, ...]) -> None:
     """From here on, importing what holds answers fails, but for what the library imports itself."""
     usual, usual_by_name = builtins.__import__, importlib.import_module
+    foreign = is_foreign  # by a name that is not found through this module
 
     def check(name: str, importer: str) -> None:
-        if is_foreign(name, may_use) and not is_foreign(importer, ()):
+        if foreign(name, may_use) and not foreign(importer, ()):
             raise ImportError(f"{name} is somebody else's work; this assignment asks for your own")
 
     def guarded(name, globals=None, locals=None, fromlist=(), level=0):
         if level == 0:  # what a package hands out may be named behind `import`, too
             inside = [f"{name}.{item}" for item in fromlist or ()]
-            for one in inside if inside and is_foreign(name, may_use) else [name]:
+            for one in inside if inside and foreign(name, may_use) else [name]:
                 check(one, (globals or {}).get("__name__") or "")
         return usual(name, globals, locals, fromlist, level)
 

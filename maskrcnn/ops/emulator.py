@@ -34,7 +34,8 @@ _TYPES = {
 _FOUND, _FAILED = 66, 65
 """Exit codes: of a sanitizer that has found something, and of a launch that ended with an exception."""
 _MOST_TEXT = 1_000_000
-_LARGEST_FILE = 100  # MB
+_LARGEST_FILE = 100
+"""MB that a program with limits may write into one file, or print."""
 """Characters that are read of what a program says."""
 
 

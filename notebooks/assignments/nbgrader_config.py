@@ -41,7 +41,9 @@ c.Autograde.autograde_preprocessors = [
 c.GenerateFeedback.preprocessors = [GetGrades, HideTests, CSSHTMLHeaderPreprocessor]
 c.Execute.timeout = 60  # seconds for a cell outside of the tests, which have their own limits
 
-# In archives that zip_collect opens, a notebook lies in a folder named after its student; Moodle adds to that name.
+# In archives that zip_collect opens, a notebook lies in a folder named after its student, or in the assignment's folder
+# in there; Moodle adds to the name.
 c.FileNameCollectorPlugin.named_regexp = (
-    r".*/(?P<student_id>[^/]+?)(?:_\d+_assignsubmission_file_?)?/(?P<file_id>[^/]+\.ipynb)$"
+    r".*/(?P<student_id>(?!a\d-|\.|__MACOSX)[^/]+?)(?:_\d+_assignsubmission_file_?)?(?:/a\d-[^/]+)?"
+    r"/(?P<file_id>[^/.][^/]*\.ipynb)$"
 )

@@ -22,8 +22,10 @@ def courses(tmp_path_factory):
 
 
 def shared(mistakes):
-    """Mistakes -> lists of them, for a submission each, as grading takes long: these touch other cells and cost other
-    tests than those beside them.
+    """Mistakes -> lists of them, for a submission each, as grading takes long.
+
+    Those in a list touch different cells and cost different tests. What one of them costs beyond its `loses` goes
+    unnoticed where another one of the list costs that.
     """
     submissions: list[list[Wrong]] = []
     for wrong in mistakes:

@@ -17,9 +17,13 @@ def test_notebooks_come_out_of_archives_with_the_names_of_their_students(tmp_pat
         archive.writestr("Bob Lee_4711_assignsubmission_file_/a1-boxes.ipynb", notebook)
     with zipfile.ZipFile(archives / "cem.zip", "w") as archive:
         archive.writestr("a1-boxes.ipynb", notebook)
+    with zipfile.ZipFile(archives / "dee.zip", "w") as archive:  # the folder that was handed out
+        archive.writestr("a1-boxes/a1-boxes.ipynb", notebook)
+        archive.writestr("a1-boxes/.ipynb_checkpoints/a1-boxes-checkpoint.ipynb", "{}")
+        archive.writestr("__MACOSX/a1-boxes/._a1-boxes.ipynb", "")
     course.nbgrader("zip_collect", "a1-boxes")
-    found = {path.relative_to(tmp_path / "submitted").as_posix() for path in tmp_path.glob("submitted/*/*/*.ipynb")}
-    assert found == {f"{student}/a1-boxes/a1-boxes.ipynb" for student in ("ann", "Bob Lee", "cem")}
+    found = {path.relative_to(tmp_path / "submitted").as_posix() for path in tmp_path.glob("submitted/*/*/*")}
+    assert found == {f"{student}/a1-boxes/a1-boxes.ipynb" for student in ("ann", "Bob Lee", "cem", "dee")}
 
 
 def test_a_deadline_stands_in_the_grades(tmp_path):
