@@ -86,6 +86,7 @@ WRONG = [
 """
         },
         loses=("groups-anywhere",),
+        calls=("nms",),
     ),
     Wrong(
         "group after group",
@@ -99,6 +100,7 @@ WRONG = [
 """
         },
         loses=("groups-order", "groups-many", "groups-anywhere"),
+        calls=("nms",),
     ),
     Wrong(
         "in groups, places without a candidate survive",

@@ -27,6 +27,8 @@ class Wrong:
     """Of cells of solutions: a piece of the source's text and what stands there instead; or the whole text."""
     loses: tuple[str, ...] = field(default=())
     """The tests whose points it does not get."""
+    calls: tuple[str, ...] = field(default=())
+    """Cells whose functions it calls where the solution does not; a submission that it shares leaves them right."""
 
 
 class Course:

@@ -24,18 +24,23 @@ def courses(tmp_path_factory):
 def shared(mistakes):
     """Mistakes -> lists of them, for a submission each, as grading takes long.
 
-    Those in a list touch different cells and cost different tests. What one of them costs beyond its `loses` goes
-    unnoticed where another one of the list costs that.
+    Those in a list touch different cells, call none of each other's, and cost different tests. What one of them costs
+    beyond its `loses` goes unnoticed where another one of the list costs that.
     """
     submissions: list[list[Wrong]] = []
     for wrong in mistakes:
         for others in submissions:
-            if not any(wrong.edits.keys() & other.edits.keys() or {*wrong.loses} & {*other.loses} for other in others):
+            if all(_apart(wrong, other) for other in others):
                 others.append(wrong)
                 break
         else:
             submissions.append([wrong])
     return submissions
+
+
+def _apart(wrong, other):
+    cells = wrong.edits.keys() & {*other.edits, *other.calls} | other.edits.keys() & {*wrong.calls}
+    return not cells and not {*wrong.loses} & {*other.loses}
 
 
 SUBMISSIONS = {name: shared(mistakes) for name, mistakes in MISTAKES.items()}
