@@ -35,6 +35,17 @@ class ClearSolutionsInCpp(ClearSolutions):
             self.code_stub = stubs
 
 
+class SayWhatIsHidden(NbGraderPreprocessor):
+    """A test of which students get nothing but the comment says so: they would take its silence for a pass."""
+
+    def preprocess_cell(self, cell: NotebookNode, resources: dict, cell_index: int) -> tuple[NotebookNode, dict]:
+        """Changes one cell, if it is such a test."""
+        left = [line for line in cell.source.splitlines() if line and not line.startswith("#")]
+        if cell.cell_type == "code" and is_grade(cell) and not left:
+            cell.source = f'{cell.source.rstrip()}\nprint("This test is hidden; it runs when your work is graded.")'
+        return cell, resources
+
+
 class HideTests(ClearHiddenTests):
     """Takes hidden tests out of what students get back; of what they said, it leaves the sentence."""
 

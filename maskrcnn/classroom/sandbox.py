@@ -96,10 +96,8 @@ class Sandbox:
             print(reply["printed"], end="" if reply["printed"].endswith("\n") else "\n")
         if reply["kind"] == "time":
             self._endless.add(function_sent)
-        if reply["kind"] == "time" and again:
-            raise NotPassed(f"your {name} was still running after {limits.seconds} s; it ran into its limit before")
         if reply["kind"] != "value":
-            raise NotPassed(_what_happened(name, reply, limits, code + more_code))
+            raise NotPassed(_what_happened(name, reply, limits, again, code + more_code))
         return pickle.loads(reply["answer"]), reply["seconds"]
 
 
@@ -156,29 +154,30 @@ def _receive(stream: BinaryIO) -> dict[str, Any]:
     return pickle.loads(stream.read(*struct.unpack("<Q", header)))
 
 
-def _what_happened(name: str, reply: dict[str, Any], limits: Limits, code: list[CodeType]) -> str:
+_SIGNALS = {
+    "signal SIGABRT": "gave up ({}): an exception in C++ that nobody caught, or memory that it has damaged",
+    "signal SIGKILL": "was ended from outside; did it want more memory than the machine has?",
+    "signal SIGFPE": "ended its process ({}): is a whole number divided by 0?",
+    "signal SIGSEGV": "ended its process ({}): that is memory it had no right to",
+    "signal SIGBUS": "ended its process ({}): that is memory it had no right to",
+}
+
+
+def _what_happened(name: str, reply: dict[str, Any], limits: Limits, again: bool, code: list[CodeType]) -> str:
     kind = reply["kind"]
     if kind == "raised" and reply["name"] == "NotImplementedError" and not reply["text"]:  # PyTorch's have a text
         return f"your {name} is not written yet"
     if kind == "raised":
         return f"your {name} raised {reply['name']}: {reply['text']}{_places(reply['frames'], code)}"
     if kind == "time":
-        return f"your {name} was still running after {limits.seconds} s; is there a loop that does not end?"
+        why = "it ran into its limit before" if again else "is there a loop that does not end?"
+        return f"your {name} was still running after {limits.seconds} s; {why}"
     if kind == "memory":
         return f"your {name} wanted more than {limits.megabytes / 1000:g} GB of memory"
     if kind == "output":
         return f"your {name} printed more than {MOST_PRINTED / 1e6:g} MB"
-    if kind == "signal SIGABRT":
-        return f"your {name} gave up ({kind}): an exception in C++ that nobody caught, or memory that it has damaged"
-    if kind == "signal SIGKILL":
-        return f"your {name} was ended from outside; did it want more memory than the machine has?"
-    if kind == "signal SIGFPE":
-        return f"your {name} ended its process ({kind}): is a whole number divided by 0?"
-    if kind in ("signal SIGSEGV", "signal SIGBUS"):
-        return f"your {name} ended its process ({kind}): that is memory it had no right to"
-    if kind.startswith("signal"):
-        return f"your {name} ended its process ({kind})"
-    return f"your {name} ended its process ({kind}) instead of returning"
+    usual = "ended its process ({})" + ("" if kind.startswith("signal") else " instead of returning")
+    return f"your {name} {_SIGNALS.get(kind, usual).format(kind)}"
 
 
 def _places(frames: list[tuple[str, int]], code: list[CodeType]) -> str:

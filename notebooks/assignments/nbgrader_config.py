@@ -20,7 +20,13 @@ from nbgrader.preprocessors import (
     SaveCells,
 )
 
-from maskrcnn.classroom.grading import ClearSolutionsInCpp, ExecuteWithinLimits, HideTests, RestoreCells
+from maskrcnn.classroom.grading import (
+    ClearSolutionsInCpp,
+    ExecuteWithinLimits,
+    HideTests,
+    RestoreCells,
+    SayWhatIsHidden,
+)
 
 c = get_config()  # noqa: F821 (nbgrader defines it)
 c.CourseDirectory.course_id = "mask-rcnn"
@@ -30,7 +36,7 @@ c.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\nraise NotImplementedE
 # nbgrader's own chains, with some links of ours.
 c.GenerateAssignment.preprocessors = [
     IncludeHeaderFooter, LockCells, ClearSolutionsInCpp, ClearOutput, CheckCellMetadata, ComputeChecksums, SaveCells,
-    ClearHiddenTests, ClearMarkScheme, ComputeChecksums, CheckCellMetadata,
+    ClearHiddenTests, SayWhatIsHidden, ClearMarkScheme, ComputeChecksums, CheckCellMetadata,
 ]  # fmt: skip
 c.Autograde.sanitize_preprocessors = [
     ClearOutput, RestoreCells, DeduplicateIds, OverwriteKernelspec, OverwriteCells, CheckCellMetadata,

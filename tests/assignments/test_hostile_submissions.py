@@ -106,4 +106,5 @@ def test_the_release_has_no_solutions_and_no_hidden_tests(graded):
     course, _ = graded
     text = json.dumps(course.released)
     assert "BEGIN" not in text and "left_top" not in text and "a point with itself" not in text
+    assert text.count('print(\\"This test is hidden;') == 3  # silence would be taken for a pass
     assert text.count("# YOUR CODE HERE") == 4 and text.count("YOUR ANSWER HERE") == 1
