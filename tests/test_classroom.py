@@ -101,6 +101,9 @@ def test_what_is_no_function_and_what_cannot_travel(work):
     lazy = "class Lazy:\n    def __reduce__(self):\n        raise ValueError('never')\nlazy = Lazy()\n"
     with pytest.raises(NotPassed, match=r"the process that checks it: never$"):
         work.attempt(by_value(lazy + "def f():\n    return lazy"))
+    silent = "class Silent(Exception):\n    def __str__(self):\n        raise RuntimeError\n"
+    said = complaint(work, silent + "def f():\n    raise Silent")
+    assert said == "your f raised Silent: (an exception whose text cannot be had)"
     said = complaint(work, "def f():\n    return torch.ones(2).long().log_softmax(0)")
     assert said.startswith("your f raised NotImplementedError: ")  # PyTorch's own
 

@@ -7,5 +7,6 @@ make nbgrader survive whatever a submission does.
 
 from maskrcnn.classroom.assignment import Assignment as Assignment
 from maskrcnn.classroom.assignment import check as check
+from maskrcnn.classroom.assignment import kind_of as kind_of
 from maskrcnn.classroom.sandbox import Limits as Limits
 from maskrcnn.classroom.sandbox import NotPassed as NotPassed

@@ -89,7 +89,7 @@ def check(found: Any, expected: Tensor | np.ndarray | float, what: str, toleranc
         found = torch.as_tensor(found)
     if not isinstance(found, Tensor):
         wanted = f"a tensor {tuple(expected.shape)}" if expected.dim() else "a number"
-        raise NotPassed(f"{what}: found {_kind(found)}, expected {wanted}")
+        raise NotPassed(f"{what}: found {kind_of(found)}, expected {wanted}")
     if found.shape != expected.shape:
         raise NotPassed(f"{what}: found the shape {tuple(found.shape)}, expected {tuple(expected.shape)}")
     if found.is_floating_point() != expected.is_floating_point() or (found.dtype == torch.bool) != (
@@ -113,7 +113,8 @@ def check(found: Any, expected: Tensor | np.ndarray | float, what: str, toleranc
         raise NotPassed(f"{what}: found {mine:.{digits}g}{at}, expected {theirs:.{digits}g}{many}")
 
 
-def _kind(thing: Any) -> str:
+def kind_of(thing: Any) -> str:
+    """What a function has returned instead of a tensor, in words."""
     if thing is None:
         return "nothing (is there a return?)"
     return f"a {type(thing).__name__}"

@@ -121,12 +121,16 @@ def run(request: dict, printed: str) -> dict:
 
 def _told(error: BaseException) -> dict:
     """An exception in words, with the places that it came through."""
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # the latter is PyTorch's
+    try:
+        text = str(error)
+    except Exception:
+        text = "(an exception whose text cannot be had)"
+    if isinstance(error, MemoryError) or "can't allocate memory" in text:  # the latter is PyTorch's
         return {"kind": "memory"}
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
         return {"kind": "output"}
     frames = [(frame.name, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    return {"kind": "raised", "name": type(error).__name__, "text": str(error)[:2000], "frames": frames[-20:]}
+    return {"kind": "raised", "name": type(error).__name__, "text": text[:2000], "frames": frames[-20:]}
 
 
 def _limit(request: dict) -> None:
