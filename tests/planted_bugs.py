@@ -537,10 +537,18 @@ BUGS = (
     ),
     PlantedBug(
         "a frozen norm without its epsilon",
-        "maskrcnn.model.norms:FrozenBatchNorm.forward",
-        "self.running_var + self.eps",
-        "self.running_var",
+        "maskrcnn.model.norms:scale_and_shift",
+        "norm.running_var + norm.eps",
+        "norm.running_var",
         "test_norms:test_epsilon_is_the_configured_one",
+    ),
+    PlantedBug(
+        "a bias that does not go through the norm",
+        "maskrcnn.model.norms:convolve_and_normalise",
+        "shift + convolution.bias * scale",
+        "shift + convolution.bias",
+        "test_norms:test_a_convolution_takes_over_what_its_norm_does",
+        {"kind": "batch_frozen", "bias": True},
     ),
     PlantedBug(
         "fixed statistics that follow the model into training",

@@ -6,8 +6,9 @@ import pytest
 import torch
 from random_inputs import random_statistics
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from maskrcnn.model.norms import EvalBatchNorm, FrozenBatchNorm, SlotBatchNorm, make_norm
+from maskrcnn.model.norms import EvalBatchNorm, FrozenBatchNorm, SlotBatchNorm, convolve_and_normalise, make_norm
 
 
 def test_frozen_and_eval_norm_compute_what_batch_norm_does_in_evaluation():
@@ -35,6 +36,45 @@ def test_epsilon_is_the_configured_one():
             norm.running_var[:] = 1e-6
             expected = 1 / math.sqrt(1e-6 + eps)
             assert norm(torch.ones(1, 1, 2, 2)).mean().item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("kind", ["batch_frozen", "batch_eval", "batch", "group", "none"])
+def test_a_convolution_takes_over_what_its_norm_does(kind, bias):
+    """Values and gradients are those of one layer after the other, whether or not the statistics are fixed."""
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(4, 6, 3, stride=2, padding=2, dilation=2, groups=2, bias=bias).double()
+    norm = make_norm(kind, 6, 1e-3).double()
+    if kind.startswith("batch"):
+        random_statistics(norm)
+    x = torch.randn(2, 4, 9, 8, dtype=torch.float64, requires_grad=True)
+    learning = (x, *convolution.parameters(), *norm.parameters())
+    for mode in (True, False):
+        norm.train(mode)
+        expected = norm(convolution(x))
+        found = convolve_and_normalise(x, convolution, norm)
+        torch.testing.assert_close(found, expected)
+        weight = torch.randn(found.shape, dtype=torch.float64)
+        gradients = torch.autograd.grad((found * weight).sum(), learning)
+        torch.testing.assert_close(gradients, torch.autograd.grad((expected * weight).sum(), learning))
+
+
+def test_fixed_statistics_cost_no_pass_over_the_maps():
+    """The convolution's own result is the only large one: what is multiplied is its kernel."""
+
+    large = []
+
+    class LargeResults(TorchDispatchMode):
+        def __torch_dispatch__(self, operator, types, arguments=(), keywords=None):
+            result = operator(*arguments, **(keywords or {}))
+            if result.numel() == 6 * 50 * 50:
+                large.append(operator.name())
+            return result
+
+    convolution, norm = nn.Conv2d(4, 6, 1, bias=False), make_norm("batch_frozen", 6, 1e-3)
+    with LargeResults():
+        convolve_and_normalise(torch.randn(1, 4, 50, 50), convolution, norm)
+    assert large == ["aten::convolution"]
 
 
 def test_none_is_no_layer():

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn.config import BackboneConfig
-from maskrcnn.model.norms import make_norm
+from maskrcnn.model.norms import convolve_and_normalise, make_norm
 
 
 class FeaturePyramid(nn.Module):
@@ -45,5 +45,5 @@ class FeaturePyramid(nn.Module):
             size = merged[level].shape[-2:]
             merged[level] = merged[level] + F.interpolate(merged[level + 1], size=size, mode="nearest")
         layers = zip(self.output, self.norm, merged, strict=True)
-        pyramid = [norm(output(feature)) for output, norm, feature in layers]
+        pyramid = [convolve_and_normalise(feature, output, norm) for output, norm, feature in layers]
         return [*pyramid, pyramid[-1][:, :, ::2, ::2]]

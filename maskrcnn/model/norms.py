@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 CHANNELS_PER_GROUP = 16
@@ -23,8 +24,7 @@ class FrozenBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        scale = self.weight * (self.running_var + self.eps).rsqrt()
-        shift = self.bias - self.running_mean * scale
+        scale, shift = scale_and_shift(self)
         return x * scale.to(x.dtype)[:, None, None] + shift.to(x.dtype)[:, None, None]
 
 
@@ -78,6 +78,32 @@ class SlotBatchNorm(nn.Module):
         unbiased = variance * count / (count - 1).clamp(min=1)
         self.running_mean.lerp_(mean, momentum.to(mean.dtype))
         self.running_var.lerp_(unbiased, momentum.to(mean.dtype))
+
+
+def scale_and_shift(norm: FrozenBatchNorm | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """What a norm with fixed statistics does to each channel: a factor (C,), and then a summand (C,)."""
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    return scale, norm.bias - norm.running_mean * scale
+
+
+def convolve_and_normalise(x: Tensor, convolution: nn.Conv2d, norm: nn.Module) -> Tensor:
+    """norm(convolution(x)), (B, C, H, W) -> (B, C', H', W').
+
+    A factor of a channel is one of the kernel that makes it. So where statistics are fixed, the convolution takes over
+    what the norm has to do, and instead of three passes over maps of millions of numbers there is one. Gradients of the
+    norm's scale and shift, if they learn, flow through kernel and bias.
+    """
+    fixed = isinstance(norm, FrozenBatchNorm) or (isinstance(norm, nn.BatchNorm2d) and not norm.training)
+    if not fixed:
+        return norm(convolution(x))
+    scale, shift = scale_and_shift(norm)
+    if convolution.bias is not None:
+        shift = shift + convolution.bias * scale
+    kernel = (convolution.weight * scale[:, None, None, None]).to(convolution.weight.dtype)
+    return F.conv2d(
+        x, kernel, shift.to(kernel.dtype), convolution.stride, convolution.padding, convolution.dilation,
+        convolution.groups,
+    )  # fmt: skip
 
 
 def make_norm(kind: str, channels: int, eps: float) -> nn.Module:

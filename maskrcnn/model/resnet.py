@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn.config import BackboneConfig
-from maskrcnn.model.norms import make_norm
+from maskrcnn.model.norms import convolve_and_normalise, make_norm
 
 BLOCKS = {
     "tiny": (1, 1, 1, 1),
@@ -38,9 +38,9 @@ class BasicBlock(nn.Module):
         self.downsample = _shortcut(channels, width, stride, config)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        y = self.bn2(self.conv2(y))
-        return F.relu(y + (x if self.downsample is None else self.downsample(x)), inplace=True)
+        y = F.relu(convolve_and_normalise(x, self.conv1, self.bn1), inplace=True)
+        y = convolve_and_normalise(y, self.conv2, self.bn2)
+        return F.relu(y.add_(x if self.downsample is None else self.downsample(x)), inplace=True)
 
 
 class Bottleneck(nn.Module):
@@ -60,18 +60,26 @@ class Bottleneck(nn.Module):
         self.downsample = _shortcut(channels, 4 * width, stride, config)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        y = F.relu(self.bn2(self.conv2(y)), inplace=True)
-        y = self.bn3(self.conv3(y))
-        return F.relu(y + (x if self.downsample is None else self.downsample(x)), inplace=True)
+        y = F.relu(convolve_and_normalise(x, self.conv1, self.bn1), inplace=True)
+        y = F.relu(convolve_and_normalise(y, self.conv2, self.bn2), inplace=True)
+        y = convolve_and_normalise(y, self.conv3, self.bn3)
+        return F.relu(y.add_(x if self.downsample is None else self.downsample(x)), inplace=True)
+
+
+class Projection(nn.Sequential):
+    """A 1 x 1 convolution and its norm: (B, C_in, H, W) -> (B, C_out, H/stride, W/stride)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        convolution, norm = self
+        return convolve_and_normalise(x, convolution, norm)
 
 
 def _shortcut(channels: int, out_channels: int, stride: int, config: BackboneConfig) -> nn.Module | None:
-    """A 1 x 1 projection where the block changes the shape (section 3.3, option B), else the identity."""
+    """A projection where the block changes the shape (section 3.3, option B), else the identity."""
     if stride == 1 and channels == out_channels:
         return None
-    projection = nn.Conv2d(channels, out_channels, 1, stride, bias=False)
-    return nn.Sequential(projection, make_norm(config.norm, out_channels, config.norm_epsilon))
+    convolution = nn.Conv2d(channels, out_channels, 1, stride, bias=False)
+    return Projection(convolution, make_norm(config.norm, out_channels, config.norm_epsilon))
 
 
 Block = type[BasicBlock] | type[Bottleneck]
@@ -119,7 +127,7 @@ class ResNet(nn.Module):
         self._freeze(config.frozen_stages)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        x = F.relu(self.bn1(self.conv1(images)), inplace=True)
+        x = F.relu(convolve_and_normalise(images, self.conv1, self.bn1), inplace=True)
         x = F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
         outputs = []
         for stage in range(len(self.channels)):
