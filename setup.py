@@ -67,7 +67,7 @@ def describe_extension(with_cuda: bool) -> CppExtension:
         link_flags = [f"-fsanitize={sanitizers}"]
         # Soon compiled, and with the lines of the source for the report. Types across libraries (vptr) are not checked.
         flags = ["-O1", "-g1", *flags[1:], *link_flags, "-fno-sanitize=vptr", "-fno-sanitize-recover=all"]
-    sources = [ROOT / "csrc" / "build_information.cpp", *ROOT.glob("csrc/*/cpu.cpp"), *ROOT.glob("csrc/*/binding.cpp")]
+    sources = [ROOT / "csrc" / "build_information.cpp", *ROOT.glob("csrc/*/cpu*.cpp"), *ROOT.glob("csrc/*/binding.cpp")]
     macros: list[tuple[str, str | None]] = [("MASKRCNN_BUILD_FLAGS", f'"{" ".join(flags)}"')]
     compile_flags = {"cxx": [*flags, TARGET_VERSION]}
     headers = [*ROOT.glob("csrc/**/*.h"), *ROOT.glob("csrc/**/*.cuh")]

@@ -30,3 +30,8 @@
 #else
 #define MASKRCNN_TARGET_CLONES
 #endif
+
+// Where a file may be compiled for instructions that the processor perhaps lacks, and ask before it uses them.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define MASKRCNN_X86_WITH_TARGETS
+#endif

@@ -23,6 +23,12 @@ def differentiable(*tensors: torch.Tensor) -> list[torch.Tensor]:
 
 
 ARGUMENTS = {
+    "convolve_3x3": lambda last: (
+        torch.randn(2, 16, 5, 6, generator=torch.Generator().manual_seed(0)).requires_grad_(),
+        torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(1)).requires_grad_(),
+        torch.ones(16) if last else None,
+        4,
+    ),
     "nms": lambda last: (BOXES, SCORES, GROUPS if last else None, 0.5, 3),
     "match_boxes": lambda last: (OTHERS, OTHER_FLAGS, BOXES, FLAGS, 0.1),
     "crop_masks": lambda last: (BITMAPS, OFFSETS, BITMAP_BOXES, BOXES, SIZES, 4, last),

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn.config import BackboneConfig
+from maskrcnn.model.convolution import Convolution3x3
 from maskrcnn.model.norms import convolve_and_normalise, make_norm
 
 
@@ -29,7 +30,7 @@ class FeaturePyramid(nn.Module):
             raise ValueError(f'found initialisation {initialisation!r}, expected "torchvision" or "mmdetection"')
         channels = config.pyramid_channels
         self.lateral = nn.ModuleList(nn.Conv2d(count, channels, 1) for count in in_channels)
-        self.output = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in in_channels)
+        self.output = nn.ModuleList(Convolution3x3(channels, channels) for _ in in_channels)
         self.norm = nn.ModuleList(make_norm(config.pyramid_norm, channels, config.norm_epsilon) for _ in in_channels)
         for convolution in (*self.lateral, *self.output):
             if initialisation == "torchvision":

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn.config import ModelConfig
+from maskrcnn.model.convolution import Convolution3x3
 from maskrcnn.precision import widened
 
 
@@ -21,7 +22,7 @@ class KeypointHead(nn.Module):
         channels = config.pooled_channels
         self.convolutions = nn.ModuleList()
         for _ in range(head.convolutions):
-            self.convolutions.append(nn.Conv2d(channels, head.channels, 3, padding=1))
+            self.convolutions.append(Convolution3x3(channels, head.channels))
             channels = head.channels
         self.deconvolution = nn.ConvTranspose2d(channels, len(head.names), 4, stride=2, padding=1)
         for layer in (*self.convolutions, self.deconvolution):

@@ -6,20 +6,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn.config import ModelConfig
+from maskrcnn.model.convolution import Convolution3x3
 from maskrcnn.precision import widened
 from maskrcnn.slots import gather_rows
 from maskrcnn.targets import losses
 
 
-class UpsamplingConvolution(nn.Conv2d):
+class UpsamplingConvolution(Convolution3x3):
     """A 3 x 3 convolution of maps (N, C, h, w) made twice as large: (N, C', 2h, 2w).
 
     It stands for a deconvolution, whose four outputs from one cell need not fit together: they leave a chequered
     pattern, which a mask of steps hides and one of slopes does not (Pyramid Mask Text Detector, arXiv 1903.11800).
     """
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 3, padding=1)
 
     def forward(self, maps: Tensor) -> Tensor:
         return super().forward(F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False))
@@ -35,8 +33,7 @@ class MaskHead(nn.Module):
         channels = config.pooled_channels
         self.convolutions = nn.ModuleList()
         for _ in range(head.convolutions):
-            padding = head.dilation  # so that the map keeps its size
-            self.convolutions.append(nn.Conv2d(channels, head.channels, 3, padding=padding, dilation=head.dilation))
+            self.convolutions.append(Convolution3x3(channels, head.channels, dilation=head.dilation))
             channels = head.channels
         if head.upsampling == "bilinear":
             self.deconvolution = UpsamplingConvolution(channels, head.channels)

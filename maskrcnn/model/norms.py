@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from maskrcnn.ops.convolution import convolve
 
 CHANNELS_PER_GROUP = 16
 
@@ -100,10 +101,8 @@ def convolve_and_normalise(x: Tensor, convolution: nn.Conv2d, norm: nn.Module) -
     if convolution.bias is not None:
         shift = shift + convolution.bias * scale
     kernel = (convolution.weight * scale[:, None, None, None]).to(convolution.weight.dtype)
-    return F.conv2d(
-        x, kernel, shift.to(kernel.dtype), convolution.stride, convolution.padding, convolution.dilation,
-        convolution.groups,
-    )  # fmt: skip
+    shape = (convolution.stride, convolution.padding, convolution.dilation, convolution.groups)
+    return convolve(x, kernel, shift.to(kernel.dtype), *shape)
 
 
 def make_norm(kind: str, channels: int, eps: float) -> nn.Module:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn.config import BackboneConfig
+from maskrcnn.model.convolution import Convolution3x3
 from maskrcnn.model.norms import convolve_and_normalise, make_norm
 
 BLOCKS = {
@@ -31,9 +32,9 @@ class BasicBlock(nn.Module):
 
     def __init__(self, channels: int, width: int, stride: int, config: BackboneConfig) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
+        self.conv1 = Convolution3x3(channels, width, stride, bias=False)
         self.bn1 = make_norm(config.norm, width, config.norm_epsilon)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.conv2 = Convolution3x3(width, width, bias=False)
         self.bn2 = make_norm(config.norm, width, config.norm_epsilon)
         self.downsample = _shortcut(channels, width, stride, config)
 
@@ -53,7 +54,7 @@ class Bottleneck(nn.Module):
         first, second = (stride, 1) if config.stride_in_first else (1, stride)
         self.conv1 = nn.Conv2d(channels, width, 1, first, bias=False)
         self.bn1 = make_norm(config.norm, width, config.norm_epsilon)
-        self.conv2 = nn.Conv2d(width, width, 3, second, padding=1, bias=False)
+        self.conv2 = Convolution3x3(width, width, second, bias=False)
         self.bn2 = make_norm(config.norm, width, config.norm_epsilon)
         self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
         self.bn3 = make_norm(config.norm, 4 * width, config.norm_epsilon)

@@ -13,6 +13,7 @@ from maskrcnn import boxes as box_functions
 from maskrcnn import ops
 from maskrcnn.config import ModelConfig
 from maskrcnn.model.anchors import AnchorGenerator
+from maskrcnn.model.convolution import Convolution3x3
 from maskrcnn.precision import widened
 from maskrcnn.slots import NOT_A_CANDIDATE, gather_rows, keep_top
 from maskrcnn.structures import Batch, Targets
@@ -49,7 +50,7 @@ class RPNHead(nn.Module):
 
     def __init__(self, channels: int, anchors: int) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(channels, channels, 3, padding=1)
+        self.convolution = Convolution3x3(channels, channels)
         self.objectness = nn.Conv2d(channels, anchors, 1)
         self.deltas = nn.Conv2d(channels, anchors * 4, 1)
         for layer in (self.convolution, self.objectness, self.deltas):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from maskrcnn.config import BackboneConfig
+from maskrcnn.model.convolution import Convolution3x3
 from maskrcnn.model.norms import make_norm
 from maskrcnn.model.resnet import Bottleneck
 
@@ -21,6 +22,6 @@ class ResNeXtBottleneck(Bottleneck):
         inner = groups * config.group_width * (width // config.width)
         self.conv1 = nn.Conv2d(channels, inner, 1, self.conv1.stride, bias=False)
         self.bn1 = make_norm(config.norm, inner, config.norm_epsilon)
-        self.conv2 = nn.Conv2d(inner, inner, 3, self.conv2.stride, padding=1, groups=groups, bias=False)
+        self.conv2 = Convolution3x3(inner, inner, self.conv2.stride, groups=groups, bias=False)
         self.bn2 = make_norm(config.norm, inner, config.norm_epsilon)
         self.conv3 = nn.Conv2d(inner, self.conv3.out_channels, 1, bias=False)

@@ -1,0 +1,39 @@
+// What the loops of one instruction set get from cpu.cpp, and what they offer.
+#pragma once
+
+#include <cstdint>
+
+namespace maskrcnn {
+
+constexpr int64_t kTilesOfBlock = 24;  // worked on together: a multiple of the rows of every instruction set
+
+// Maps lie as (B, H, W, C), one after another, in float32 or bfloat16. Arithmetic is in float32.
+struct Convolution {
+  const void* input;
+  void* output;
+  bool is_bfloat16;
+  const float* weights;  // from `transform_kernel`
+  const float* bias;     // one for each channel of the output, or null
+  int64_t batch, height, width, in_channels, out_channels;
+
+  int64_t tiles_down() const { return (height + 3) / 4; }
+  int64_t tiles_across() const { return (width + 3) / 4; }
+  int64_t tiles() const { return batch * tiles_down() * tiles_across(); }
+  int64_t blocks() const { return (tiles() + kTilesOfBlock - 1) / kTilesOfBlock; }
+};
+
+struct InstructionSet {
+  int lanes;  // floats in a register; channels must be a multiple of it
+  // Floats that `convolve_block` needs to remember between its steps.
+  int64_t (*working_memory)(int64_t in_channels, int64_t out_channels);
+  // The weights of input channel `i`, from a kernel (3, 3, I, O) to their place in 36 * I * O floats.
+  void (*transform_kernel)(const float* kernel, int64_t i, int64_t in_channels, int64_t out_channels, float* weights);
+  // The results of one block of tiles.
+  void (*convolve_block)(const Convolution& convolution, int64_t block, float* memory);
+};
+
+// Null where the compiler or the processor does not know them.
+const InstructionSet* avx512_instructions();
+const InstructionSet* avx2_instructions();
+
+}  // namespace maskrcnn

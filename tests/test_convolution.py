@@ -1,0 +1,245 @@
+"""The 3 x 3 convolution by Winograd's algorithm: by hand, the loop, PyTorch's convolution, gradients, edges."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from maskrcnn.model.convolution import Convolution3x3
+from maskrcnn.ops import convolution, register
+from maskrcnn.ops.convolution import convolve
+from maskrcnn.reference import winograd
+
+LANES = [lanes for lanes in (4, 8, 16) if lanes == 4 or lanes <= convolution.LANES]
+"""Registers that this processor has; 4 floats are an array, which all have. Without compiled ops all run in PyTorch."""
+
+compiled = pytest.mark.skipif(register.extension is None, reason="of the compiled op; `convolve` calls no other")
+
+
+def random(*shape, dtype=torch.float32, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def layer(out_channels, in_channels):
+    """Kernel (O, I, 3, 3) whose results are about as large as the maps, and bias."""
+    return random(out_channels, in_channels, 3, 3, seed=1) / (3 * in_channels**0.5), random(out_channels, seed=2)
+
+
+def maps(*shape, dtype=torch.float32):
+    return random(*shape, dtype=dtype).contiguous(memory_format=torch.channels_last)
+
+
+def by_winograd(x, kernel, bias, lanes):
+    return torch.ops.maskrcnn.convolve_3x3(x, kernel.permute(2, 3, 1, 0), bias, lanes)
+
+
+# --- What it computes -------------------------------------------------------------------------------------------------
+
+
+def test_a_tile_by_hand():
+    """A kernel with a single 1 moves the picture: the result is the part of the tile under that weight."""
+    tile = torch.arange(36.0, dtype=torch.float64).view(6, 6)
+    for y in range(3):
+        for x in range(3):
+            kernel = torch.zeros(3, 3, dtype=torch.float64)
+            kernel[y, x] = 1
+            torch.testing.assert_close(winograd.results_of_tile(tile, kernel), tile[y : y + 4, x : x + 4])
+
+
+def test_the_loop_is_a_convolution():
+    x, kernel, bias = (random(2, 3, 6, 9), *layer(2, 3))
+    x, kernel, bias = x.double(), kernel.double(), bias.double()
+    torch.testing.assert_close(winograd.convolve_3x3(x, kernel, bias), F.conv2d(x, kernel, bias, padding=1))
+
+
+@pytest.mark.parametrize("lanes", LANES)
+def test_the_op_is_the_loop(lanes):
+    x, (kernel, bias) = maps(2, 16, 5, 6), layer(16, 16)
+    expected = winograd.convolve_3x3(x.double(), kernel.double(), bias.double())
+    torch.testing.assert_close(by_winograd(x, kernel, bias, lanes).double(), expected, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (4, 4), (5, 3), (13, 22)])
+@pytest.mark.parametrize(("in_channels", "out_channels"), [(16, 16), (16, 48), (32, 16), (64, 96)])
+def test_any_size_and_number_of_channels(lanes, size, in_channels, out_channels):
+    """Tiles beyond the border, blocks that are not full, and a last panel of half the width."""
+    x, (kernel, bias) = maps(3, in_channels, *size), layer(out_channels, in_channels)
+    found = by_winograd(x, kernel, bias, lanes)
+    expected = F.conv2d(x.double(), kernel.double(), bias.double(), padding=1)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=3e-5)
+    without = by_winograd(x, kernel, None, lanes).double()
+    torch.testing.assert_close(without, expected - bias.double()[:, None, None], rtol=1e-5, atol=3e-5)
+
+
+@pytest.mark.parametrize("lanes", LANES)
+def test_rounding_is_a_few_times_that_of_the_definition(lanes):
+    x, (kernel, bias) = maps(1, 256, 40, 40), layer(256, 256)
+    expected = F.conv2d(x.double(), kernel.double(), bias.double(), padding=1)
+    error = (by_winograd(x, kernel, bias, lanes) - expected).square().mean().sqrt()
+    assert error < 4e-6 * expected.std()  # the definition: 5e-7
+
+
+@pytest.mark.parametrize("lanes", LANES)
+def test_bfloat16_is_rounded_once_at_the_end(lanes):
+    """Nearer to the exact result than PyTorch's convolution, which rounds the kernel, too."""
+    x, (kernel, bias) = maps(1, 64, 20, 24, dtype=torch.bfloat16), layer(64, 64)
+    exact = F.conv2d(x.double(), kernel.double(), bias.double(), padding=1)
+    found = by_winograd(x, kernel, bias, lanes)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.double(), exact, rtol=2**-8, atol=1e-4)
+    theirs = F.conv2d(x, kernel.bfloat16(), bias.bfloat16(), padding=1)
+    assert (found - exact).abs().mean() < (theirs - exact).abs().mean()
+
+
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_nan_and_infinity_stay_in_their_tiles_and_are_not_lost(lanes, dtype):
+    """A diverging training must show. Winograd's sums make infinity NaN, in its whole tile."""
+    x, (kernel, bias) = maps(1, 16, 12, 12, dtype=dtype), layer(16, 16)
+    kernel = kernel.abs() + 0.01
+    for value in (torch.nan, torch.inf):
+        hostile = x.clone()
+        hostile[0, 3, 5, 5] = value
+        found = by_winograd(hostile, kernel, bias, lanes)
+        assert not found[0, :, 4:7, 4:7].isfinite().any()
+        assert found[0, :, 8:].isfinite().all() and found[0, :, :4, 8:].isfinite().all()
+
+
+@compiled
+@pytest.mark.parametrize("lanes", LANES)
+def test_an_image_does_not_depend_on_the_others_nor_on_the_threads(lanes):
+    x, (kernel, bias) = maps(5, 16, 11, 10), layer(32, 16)
+    together = by_winograd(x, kernel, bias, lanes)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        alone = torch.cat([by_winograd(image[None], kernel, bias, lanes) for image in x])
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(together, alone)
+
+
+@compiled
+def test_nothing_in_nothing_out():
+    kernel, bias = layer(16, 16)
+    for shape in ((0, 16, 8, 8), (2, 16, 0, 8), (2, 16, 8, 0)):
+        assert by_winograd(torch.zeros(shape), kernel, bias, 0).shape == shape
+
+
+# --- Gradients --------------------------------------------------------------------------------------------------------
+
+
+def test_gradients_are_those_of_pytorch_and_so_are_second_ones():
+    x, (kernel, bias) = maps(2, 16, 7, 9).requires_grad_(), layer(32, 16)
+    learning = (x, kernel.requires_grad_(), bias.requires_grad_())
+    direction = random(2, 32, 7, 9, seed=3)
+    seconds = [random(*value.shape, seed=4 + index) for index, value in enumerate(learning)]
+
+    def derivatives(run):
+        first = torch.autograd.grad((run().square() * direction).sum(), learning, create_graph=True)
+        along = sum((gradient * second).sum() for gradient, second in zip(first, seconds, strict=True))
+        return *first, *torch.autograd.grad(along, learning)
+
+    found = derivatives(lambda: by_winograd(x, kernel, bias, 0))
+    expected = derivatives(lambda: F.conv2d(x, kernel, bias, padding=1))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4 * other.abs().max().item())
+
+
+def test_bfloat16_maps_teach_a_float32_kernel():
+    x, (kernel, bias) = maps(1, 16, 16, 16, dtype=torch.bfloat16).requires_grad_(), layer(16, 16)
+    learning = (x, kernel.requires_grad_(), bias.requires_grad_())
+    found = torch.autograd.grad(by_winograd(x, kernel, bias, 0).float().square().sum(), learning)
+    exact = F.conv2d(x.double(), kernel.double(), bias.double(), padding=1)
+    exact = torch.autograd.grad(exact.square().sum(), learning)
+    for one, other, value in zip(found, exact, learning, strict=True):
+        assert one.dtype == value.dtype
+        torch.testing.assert_close(one.double(), other.double(), rtol=0.02, atol=0.02 * other.abs().max().item())
+
+
+# --- Which way it goes ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How often the op was called."""
+    seen, op = [], register.torch.ops.maskrcnn.convolve_3x3
+    monkeypatch.setattr(convolution, "LANES", 8)
+    monkeypatch.setattr(convolution, "_by_winograd", lambda *given: seen.append(given) or op(*given))
+    return seen
+
+
+LARGE = (1, 16, 48, 48)
+
+
+def test_a_large_map_goes_by_winograd(calls):
+    x, (kernel, bias) = maps(*LARGE), layer(16, 16)
+    found = convolve(x, kernel, bias, padding=(1, 1))
+    assert len(calls) == 1
+    torch.testing.assert_close(found, F.conv2d(x, kernel, bias, padding=1), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("given", "settings"),
+    [
+        (maps(1, 16, 12, 12), {}),  # small
+        (random(*LARGE), {}),  # channels first
+        (maps(*LARGE, dtype=torch.float64), {}),
+        (maps(*LARGE, dtype=torch.float16), {}),
+        (maps(*LARGE), {"stride": (2, 2)}),
+        (maps(*LARGE), {"padding": (0, 0)}),
+        (maps(*LARGE), {"dilation": (2, 2)}),
+        (maps(1, 32, 48, 48), {"groups": 2}),
+        (maps(1, 12, 48, 48), {}),  # channels that fill no register
+    ],
+)
+def test_anything_else_is_pytorchs_convolution_to_the_last_bit(calls, given, settings):
+    settings = {"padding": (1, 1)} | settings
+    kernel, bias = layer(16, given.shape[1] // settings.get("groups", 1))
+    kernel, bias = kernel.to(given.dtype), bias.to(given.dtype)
+    assert torch.equal(convolve(given, kernel, bias, **settings), F.conv2d(given, kernel, bias, **settings))
+    assert not calls
+
+
+def test_what_does_not_fit_raises_as_in_pytorch(calls):
+    kernel, bias = layer(16, 32)
+    with pytest.raises(RuntimeError, match="expected input"):
+        convolve(maps(*LARGE), kernel, bias, padding=(1, 1))
+
+
+def test_autocast_rounds_maps_and_results_but_not_the_kernel(calls):
+    x, (kernel, bias) = maps(*LARGE), layer(16, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = convolve(x, kernel, bias, padding=(1, 1))
+    assert found.dtype == torch.bfloat16 and calls[0][1].dtype == torch.float32
+    exact = F.conv2d(x.bfloat16().double(), kernel.double(), bias.double(), padding=1)
+    torch.testing.assert_close(found.double(), exact, rtol=2**-8, atol=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{}, {"stride": 2}, {"dilation": 2}, {"groups": 2}, {"bias": False}])
+def test_the_layer_is_pytorchs(settings):
+    torch.manual_seed(0)
+    ours = Convolution3x3(16, 32, **settings)
+    theirs = torch.nn.Conv2d(16, 32, 3, padding=settings.get("dilation", 1), **settings)
+    theirs.load_state_dict(ours.state_dict())
+    x = maps(*LARGE)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-4, atol=1e-4)
+
+
+@compiled
+def test_wrong_arguments_of_the_op_are_refused():
+    """What memory safety asks; `convolve` never calls it so."""
+    x, (kernel, bias) = maps(1, 16, 8, 8), layer(16, 16)
+    for given in (
+        (x[0], kernel, bias, 0),
+        (x.double(), kernel, bias, 0),
+        (x, kernel.double(), bias, 0),
+        (x, kernel[:, :8], bias, 0),
+        (x, kernel[..., :2], bias, 0),
+        (x, kernel, bias[:8], 0),
+        (x[:, :2], kernel[:, :2], bias, 0),
+        (x, kernel, bias, 5),
+    ):
+        with pytest.raises(RuntimeError, match="convolve_3x3: "):
+            by_winograd(*given)
