@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from maskrcnn.config import Config, TrainingConfig
+from maskrcnn.memory import out_of_memory_told
 from maskrcnn.structures import Batch
 from maskrcnn.targets.losses import total_loss
 from maskrcnn.training.checkpoint import (
@@ -34,7 +35,7 @@ from maskrcnn.training.compiling import compiled, with_changing_sizes
 from maskrcnn.training.distributed import ALONE, Ranks
 from maskrcnn.training.optimiser import WeightAverage, make_optimiser
 from maskrcnn.training.reports import NonFiniteLoss as NonFiniteLoss
-from maskrcnn.training.reports import Outcome, Reports
+from maskrcnn.training.reports import Outcome, Reports, needs_less
 from maskrcnn.training.schedule import learning_rate
 from maskrcnn.training.stopping import StopSignals
 
@@ -130,8 +131,8 @@ def train(
     compile: the model runs through `torch.compile`, which changes results by rounding (`maskrcnn.training.compiling`).
 
     Raises ValueError if there is nothing to resume, if the checkpoint was made with other settings, if there is one and
-    `resume` is False, or for settings without a number of steps; NonFiniteLoss, with the last checkpoint untouched;
-    OSError, in one line, if a checkpoint cannot be saved.
+    `resume` is False, or for settings without a number of steps; NonFiniteLoss or OutOfMemory, with the last checkpoint
+    untouched; OSError, in one line, if a checkpoint cannot be saved.
     """
     training, device = config.training, next(model.parameters()).device
     if training != training.for_pictures(1):
@@ -153,7 +154,8 @@ def train(
         run = compiled(run)
 
     log = directory / LOG_NAME if ranks.is_first else None
-    with StopSignals() as stop, closing(Reports(log, training, steps_done, seconds_before)) as reports:
+    out_of_memory = out_of_memory_told(lambda: f"step {steps_done + 1}", needs_less(config, ranks))
+    with out_of_memory, StopSignals() as stop, closing(Reports(log, training, steps_done, seconds_before)) as reports:
         started = time.perf_counter()
         stream = iter(batches(steps_done)) if steps_done < training.steps else iter(())
         stopped = False
