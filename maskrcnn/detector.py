@@ -66,9 +66,10 @@ class Detector:
         """
         image, name = _pixels(picture)
         sample = Sample(name, image, (), np.zeros(0, np.int64), np.zeros(0, bool))
-        seen = network_size(*image.shape[:2], self.config.model.image)
-        advice = f"a smaller model.image.long_side (--set) needs less; the network sees {seen[1]} x {seen[0]} pixels"
-        with out_of_memory_told(lambda: name, advice), torch.inference_mode():
+        height, width = network_size(*image.shape[:2], self.config.model.image)
+        advice = f"a smaller model.image.long_side than these {max(height, width)} pixels (--set) needs less"
+        picture = f"{name}, seen at {width} x {height} pixels"
+        with out_of_memory_told(lambda: picture, advice), torch.inference_mode():
             batch = inference_batch(sample, self.config.model.image, targets=False)
             detections = self.model(batch.to(self.device)).detections.to("cpu")
         model, size = self.config.model, image.shape[:2]

@@ -11,9 +11,18 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-_TEXTS = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory", "bad_alloc")
-"""What RuntimeErrors say that mean it: of PyTorch for a processor (on Linux, and on Windows), of CUDA and its
-libraries, of C++."""
+_MEANS_IT = re.compile(
+    r"can't allocate memory|not enough memory"  # PyTorch for a processor, on Linux and on Windows
+    r"|cannot allocate memory"  # the system
+    r"|out of memory|_STATUS_ALLOC_FAILED"  # CUDA and its libraries
+    r"|bad_alloc|bad allocation"  # C++
+    r"|could not create a primitive$"  # oneDNN; what it cannot do it says of "a primitive descriptor"
+    # The ops of this package: the interface that they are compiled for passes on only which call has failed. These
+    # do nothing but allocate.
+    r'|aten::(new_empty|new_zeros|contiguous)".* API call failed',
+    re.IGNORECASE | re.DOTALL,
+)
+"""What a RuntimeError says that means it."""
 
 
 class OutOfMemory(MemoryError):
@@ -24,13 +33,12 @@ def ran_out_of_memory(error: BaseException) -> bool:
     """Whether this error says that there was no memory left, whichever library raised it."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or isinstance(error, RuntimeError) and any(t in text for t in _TEXTS)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(_MEANS_IT.search(str(error))))
 
 
 def in_one_line(error: BaseException, advice: str) -> str:
     """"out of memory, asked for 256 MiB; ADVICE"; without an amount where the error does not say one."""
-    found = re.search(r"allocate ([\d.]+) ?([KMGT]iB|bytes)", str(error))
+    found = re.search(r"allocate ([\d.]+) ?([KMGTPE]iB|bytes)", str(error))
     if found is None:
         return f"out of memory; {advice}"
     number, unit = found.groups()

@@ -7,24 +7,12 @@ trains a small network, with all that `train` does around it, and prints what wa
 
 from __future__ import annotations
 
-import gc
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from small_model import SMALL
 
-from maskrcnn.config import Config, DataConfig, TrainingConfig
-from maskrcnn.data.sources import training_stream
-from maskrcnn.model.mask_rcnn import MaskRCNN
-from maskrcnn.structures import Batch, Sample
-from maskrcnn.training.loop import train
+from maskrcnn.structures import Sample
 
 MOST_OBJECTS = 200
 WINDOW = 50

@@ -148,7 +148,7 @@ def failing(monkeypatch):
         (FileNotFoundError(2, "No such file", "x.jpg"), "[Errno 2] No such file: 'x.jpg'"),
         (NonFiniteLoss("step 3: a loss is not finite"), "step 3: a loss is not finite"),
         (MemoryError(), "out of memory; a smaller model.image.long_side, data.crop or training.batch_size (--set)"),
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), "Tried to allocate 2 GiB."),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), "out of memory, asked for 2 GiB; "),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), "out of memory"),
     ],
 )

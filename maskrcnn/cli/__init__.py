@@ -103,7 +103,8 @@ def _message(error: Exception) -> str | None:
     """What to tell about an error in one line; None for an error of the program."""
     text = " ".join(str(error).split())
     if ran_out_of_memory(error) and not isinstance(error, OutOfMemory):
-        return in_one_line(error, "a smaller model.image.long_side, data.crop or training.batch_size (--set) needs less")
+        smaller = "a smaller model.image.long_side, data.crop or training.batch_size"
+        return in_one_line(error, f"{smaller} (--set) needs less")
     return None if isinstance(error, RuntimeError) else text or type(error).__name__
 
 

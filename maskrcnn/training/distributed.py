@@ -67,7 +67,7 @@ class Ranks:
 
     def from_first(self, value: Callable[[], Value]) -> Value:
         """What `value` returns on the first rank, which alone calls it; or raises there, if that is a ValueError, an
-        OSError or a MemoryError: what is wrong with a file ends all of them, not one, for which the others would wait."""
+        OSError or a MemoryError: what is wrong with a file ends all of them, not one, for which the others wait."""
         if self.count == 1:
             return value()
         told: list[Any] = [None, None]
