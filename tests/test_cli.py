@@ -288,6 +288,16 @@ def test_training_starts_from_given_weights(capsys, data, weights, tmp_path):
     assert not all(torch.equal(start[name], random[name]) for name in start)
 
 
+def test_what_was_killed_before_its_first_checkpoint_begins_anew_from_the_given_weights(capsys, data, weights, tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "log.csv").write_text("step,seconds\n1,0")
+    still = train_arguments(data, out, "training.steps=1", "training.learning_rate=0", "training.seed=5")
+    run(capsys, *still, "--init", weights, "--resume")
+    start, end = load_weights(weights)[0], load_weights(out / "model.safetensors")[0]
+    assert all(torch.equal(start[name], end[name]) for name in start)
+
+
 def test_a_split_chooses_the_pictures(capsys, data, weights, tmp_path, monkeypatch):
     names, read = [], ICDAR2015.undecoded
 

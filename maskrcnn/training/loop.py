@@ -121,7 +121,7 @@ def train(
 
     batches: called with the number of steps already done, gives the batches from there on (`training_loader`), in
     `config.training.parts` parts each.
-    resume: go on from the checkpoint in `directory`.
+    resume: go on from the checkpoint in `directory`; a run that was killed before its first begins anew.
     on_checkpoint: called after each checkpoint with the number of steps done and the weights to evaluate (those of
     `TrainingSummary.weights`); it may use the model and random numbers as it likes. A finished run that is resumed
     calls it once more: it may have been killed between its last checkpoint and this.
@@ -199,6 +199,12 @@ def train(
     )
 
 
+def begins_anew(directory: Path) -> bool:
+    """Whether a run in this folder was killed before its first checkpoint: it has left a log and nothing to lose."""
+    checkpoint, log, weights = ((directory / name).exists() for name in (CHECKPOINT_NAME, LOG_NAME, WEIGHTS_NAME))
+    return log and not checkpoint and not weights
+
+
 def _checkpoint_before(
     path: Path,
     config: Config,
@@ -216,6 +222,8 @@ def _checkpoint_before(
         directory.mkdir(parents=True, exist_ok=True)
         return None
     if not path.exists():
+        if begins_anew(directory):
+            return None
         raise ValueError(f"{directory}: nothing to resume: there is no {path.name}")
     checkpoint = load_checkpoint(path)
     check_settings(checkpoint.config, config, path)
