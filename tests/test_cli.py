@@ -288,7 +288,7 @@ def test_training_starts_from_given_weights(capsys, data, weights, tmp_path):
     assert not all(torch.equal(start[name], random[name]) for name in start)
 
 
-def test_what_was_killed_before_its_first_checkpoint_begins_anew_from_the_given_weights(capsys, data, weights, tmp_path):
+def test_what_was_killed_before_its_first_checkpoint_begins_from_the_given_weights(capsys, data, weights, tmp_path):
     out = tmp_path / "run"
     out.mkdir()
     (out / "log.csv").write_text("step,seconds\n1,0")
