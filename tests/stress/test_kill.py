@@ -14,9 +14,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import pytest
@@ -27,14 +28,14 @@ from maskrcnn.cli import main
 from maskrcnn.training.checkpoint import load_checkpoint, load_weights
 
 SEED = 20
-STEPS = 240
+STEPS = 120
 """More than are done in all parts that end with a kill."""
 SETTINGS_OF_THE_RUN = [
     *SETTINGS, f"training.steps={STEPS}", "training.checkpoint_every=4", "training.warmup_steps=20",
     "training.optimiser=adamw", "training.average_decay=0.9",
 ]  # fmt: skip
 LEFT = ["checkpoint.pt", "curves.png", "log.csv", "model.safetensors"]
-WAIT = 60
+WAIT = 240
 """Seconds after which a run that does not do what is waited for has failed."""
 
 
@@ -65,7 +66,7 @@ def quietly(arguments: list[str], said: Path) -> None:
 class Process:
     """A training in progress: either as users start it, or from a process that has PyTorch in memory already."""
 
-    def __init__(self, data: Path, out: Path, said: Path, warm: object | None) -> None:
+    def __init__(self, data: Path, out: Path, said: Path, warm: BaseContext | None) -> None:
         arguments, self.began = command(data, out), time.time()
         if warm is None:
             with said.open("ab") as file:
@@ -108,7 +109,7 @@ def until(process: Process, seen: Callable[[], bool]) -> bool:
 
 
 def at_a_random_moment(process: Process, out: Path, chance: random.Random) -> str:
-    steps, seconds, log = chance.randrange(12), chance.uniform(0, 0.2), out / "log.csv"
+    steps, seconds, log = chance.randrange(8), chance.uniform(0, 0.2), out / "log.csv"
     until(process, lambda: log.exists() and log.stat().st_mtime > process.began)
     begins_with = log.read_bytes().count(b"\n")
     until(process, lambda: log.read_bytes().count(b"\n") >= begins_with + steps)
@@ -188,13 +189,12 @@ def check_what_is_left(out: Path, before: int) -> int:
 
 
 @pytest.fixture
-def warm(monkeypatch) -> Iterator[object]:
+def warm(monkeypatch) -> BaseContext:
     """What starts processes that have PyTorch in memory already."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["maskrcnn.cli.train", "small_text"])
-    yield context
-    multiprocessing.forkserver._forkserver._stop()
+    return context
 
 
 def test_a_run_killed_twenty_times_ends_as_if_nothing_had_been(tmp_path, warm):
