@@ -7,7 +7,7 @@ from soak import WINDOW, soaked
 
 pytestmark = pytest.mark.slow
 
-STEPS, FIRST = 120, 60
+STEPS, FIRST = 100, 60
 """After FIRST steps memory has almost reached what it stays at; objects and files have."""
 MEMORY, OBJECTS = 20, 20
 """MiB, and Python objects, by which a run of STEPS may have grown since FIRST."""
@@ -22,5 +22,5 @@ def test_nothing_is_kept(tmp_path):
 
 
 def test_what_is_kept_is_seen(tmp_path):
-    memory, objects, descriptors = soaked(80, 0, tmp_path, "leak").growth(40)
+    memory, objects, descriptors = soaked(60, 0, tmp_path, "leak").growth(20)
     assert memory > MEMORY and objects > 20 * OBJECTS and descriptors == WINDOW, (memory, objects, descriptors)
