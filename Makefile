@@ -10,7 +10,8 @@ TEACHER := $(VENV)/.assignments-complete
 # Several processes with a thread each: most tests are too small for more than one thread.
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: setup demo notebooks assignments solutions test test-fast test-gpu test-notebooks test-assignments lint clean
+.PHONY: setup demo notebooks assignments solutions test test-fast test-gpu test-notebooks test-assignments test-stress \
+	lint clean
 
 setup: $(STAMP)
 
@@ -67,6 +68,10 @@ test-notebooks: $(READER)
 
 test-assignments: $(TEACHER)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 tests/assignments
+
+# Long training, sudden ends, hostile files: up to ten minutes on two cores.
+test-stress: setup
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 tests/stress
 
 lint: setup
 	$(VENV)/bin/ruff check .

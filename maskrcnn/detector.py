@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from maskrcnn.config import Config, ModelConfig
-from maskrcnn.data.collate import inference_batch
+from maskrcnn.data.collate import inference_batch, network_size
 from maskrcnn.data.images import read_image, to_rgb
+from maskrcnn.memory import out_of_memory_told
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.objects import WORTH_SHOWING, FoundObject, found_objects
 from maskrcnn.structures import Detections, Sample
@@ -61,12 +62,15 @@ class Detector:
 
         score_threshold: what has a lower score is left out; by default the one chosen for these weights if they find
         text, and otherwise `WORTH_SHOWING`.
-        Raises ValueError if the file is no picture, or for an array of another kind.
+        Raises ValueError if the file is no picture, or for an array of another kind; OutOfMemory.
         """
         image, name = _pixels(picture)
         sample = Sample(name, image, (), np.zeros(0, np.int64), np.zeros(0, bool))
-        batch = inference_batch(sample, self.config.model.image, targets=False)
-        with torch.inference_mode():
+        height, width = network_size(*image.shape[:2], self.config.model.image)
+        advice = f"a smaller model.image.long_side than these {max(height, width)} pixels (--set) needs less"
+        picture = f"{name}, seen at {width} x {height} pixels"
+        with out_of_memory_told(lambda: picture, advice), torch.inference_mode():
+            batch = inference_batch(sample, self.config.model.image, targets=False)
             detections = self.model(batch.to(self.device)).detections.to("cpu")
         model, size = self.config.model, image.shape[:2]
         if self.config.finds_text:
@@ -91,17 +95,19 @@ def load(
     """The detector of a weights file or training checkpoint, or of a name that ships with the package.
 
     settings: changes to the configuration in the file, such as "model.image.long_side=1280".
-    Raises ValueError if there is no such file or name, if the file is damaged, or if it does not fit the network.
+    Raises ValueError if there is no such file or name, if the file is damaged, or if it does not fit the network;
+    OutOfMemory if the network does not fit the machine.
     """
     path = find_weights(weights)
-    state, config, extra = load_weights(path)
-    if extra.get(PART) == BACKBONE:
-        raise ValueError(f"{path}: found a backbone without a detector, which is for `train --init`")
-    config = config.override(list(settings))
-    _check_size(config.model, state, str(path))
-    model = MaskRCNN(config.model)
-    load_into(model, state, str(path))
-    return Detector(model.to(device), config)
+    with out_of_memory_told(lambda: str(path), f"there is no room for this network on the device {device}"):
+        state, config, extra = load_weights(path)
+        if extra.get(PART) == BACKBONE:
+            raise ValueError(f"{path}: found a backbone without a detector, which is for `train --init`")
+        config = config.override(list(settings))
+        _check_size(config.model, state, str(path))
+        model = MaskRCNN(config.model)
+        load_into(model, state, str(path))
+        return Detector(model.to(device), config)
 
 
 def find_weights(weights: str | os.PathLike) -> Path:

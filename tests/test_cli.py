@@ -148,7 +148,7 @@ def failing(monkeypatch):
         (FileNotFoundError(2, "No such file", "x.jpg"), "[Errno 2] No such file: 'x.jpg'"),
         (NonFiniteLoss("step 3: a loss is not finite"), "step 3: a loss is not finite"),
         (MemoryError(), "out of memory; a smaller model.image.long_side, data.crop or training.batch_size (--set)"),
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), "Tried to allocate 2 GiB."),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), "out of memory, asked for 2 GiB; "),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), "out of memory"),
     ],
 )
@@ -286,6 +286,16 @@ def test_training_starts_from_given_weights(capsys, data, weights, tmp_path):
     given, random = (load_weights(tmp_path / name / "model.safetensors")[0] for name in ("given", "random"))
     assert all(torch.equal(start[name], given[name]) for name in start)
     assert not all(torch.equal(start[name], random[name]) for name in start)
+
+
+def test_what_was_killed_before_its_first_checkpoint_begins_from_the_given_weights(capsys, data, weights, tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "log.csv").write_text("step,seconds\n1,0")
+    still = train_arguments(data, out, "training.steps=1", "training.learning_rate=0", "training.seed=5")
+    run(capsys, *still, "--init", weights, "--resume")
+    start, end = load_weights(weights)[0], load_weights(out / "model.safetensors")[0]
+    assert all(torch.equal(start[name], end[name]) for name in start)
 
 
 def test_a_split_chooses_the_pictures(capsys, data, weights, tmp_path, monkeypatch):

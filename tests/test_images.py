@@ -335,6 +335,13 @@ def test_a_header_that_claims_too_much_is_refused_before_decoding(width, height)
         read_image(data, "bomb.png")
 
 
+def test_a_picture_that_memory_has_no_room_for_is_not_called_damaged(tmp_path, monkeypatch):
+    Image.new("RGB", (8, 8)).save(tmp_path / "large.png")
+    monkeypatch.setattr("maskrcnn.data.images._rgb", lambda image: bytearray(2**60))
+    with pytest.raises(ValueError, match=r"large\.png: found a picture that asks for more memory than there is"):
+        read_image(tmp_path / "large.png")
+
+
 def test_damaged_files_raise_nothing_but_value_error():
     rng = np.random.default_rng(0)
     noise = Image.fromarray(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8))

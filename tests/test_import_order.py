@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     {
         "sample", "structures", "settings", "person", "variant", "model_config", "config", "text_recipes", "recipes",
-        "boxes", "slots", "precision", "files", "wording",
+        "boxes", "slots", "precision", "files", "memory", "wording",
     },
     {"ops"},
     {"targets"},

@@ -15,6 +15,7 @@ from small_samples import IMAGE, PLAIN, a_sample, equal, rectangle
 
 from maskrcnn.data.collate import collate
 from maskrcnn.data.loader import Remembered, Share, TrainingBatches, training_loader
+from maskrcnn.memory import ran_out_of_memory
 from maskrcnn.structures import Sample
 
 
@@ -172,6 +173,29 @@ def test_an_error_comes_out_as_one_line_with_the_workers_traceback_as_a_note(wor
         list(loader)
     assert str(error.value) == "7.png: truncated"
     assert "__getitem__" in error.value.__notes__[0]
+
+
+class TooLarge(Numbered):
+    """A data set with a picture that no memory holds."""
+
+    def __init__(self, allocate) -> None:
+        super().__init__(4)
+        self.allocate = allocate
+
+    def __getitem__(self, index: int) -> Sample:
+        if index == 3:
+            self.allocate()
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("allocate", [lambda: np.zeros(2**60, np.uint8), lambda: torch.zeros(2**60)])
+def test_a_worker_without_memory_is_told_from_one_that_fails(workers, allocate):
+    batches = TrainingBatches(TooLarge(allocate), brighter, IMAGE, batch_size=1, seed=0)
+    with pytest.raises((MemoryError, RuntimeError)) as error:
+        list(training_loader(batches, steps=4, workers=workers))
+    assert ran_out_of_memory(error.value) and "\n" not in str(error.value).strip()
+    assert "self.allocate()" in error.value.__notes__[0]
 
 
 def test_workers_outlive_signals_that_are_not_for_them():

@@ -347,6 +347,24 @@ def test_resuming_nothing_and_starting_over_something_are_errors(tmp_path):
     assert (tmp_path / "checkpoint.pt").read_bytes() == content and len(log_rows(tmp_path)) == 12
 
 
+def test_a_run_killed_before_its_first_checkpoint_begins_anew(tmp_path):
+    whole, _ = run(tmp_path / "whole")
+    run(tmp_path / "killed", stop_after_seconds=0)
+    (tmp_path / "killed" / "checkpoint.pt").rename(tmp_path / "killed" / "checkpoint.pt.partial")
+    resumed, _ = run(tmp_path / "killed", resume=True)
+    assert same(resumed.weights, whole.weights) and same_checkpoints(tmp_path / "whole", tmp_path / "killed")
+    assert sorted(os.listdir(tmp_path / "killed")) == ["checkpoint.pt", "log.csv"]
+    assert [int(row["step"]) for row in log_rows(tmp_path / "killed")] == list(range(1, 13))
+
+
+def test_a_run_whose_checkpoint_is_lost_does_not_begin_anew_over_its_weights(tmp_path):
+    run(tmp_path, on_checkpoint=lambda step, weights: (tmp_path / "model.safetensors").write_bytes(b"weights"))
+    (tmp_path / "checkpoint.pt").unlink()
+    with pytest.raises(ValueError, match=r"nothing to resume: there is no checkpoint.pt$"):
+        run(tmp_path, resume=True)
+    assert len(log_rows(tmp_path)) == 12
+
+
 def test_resuming_with_another_network_lists_what_does_not_fit(tmp_path):
     run(tmp_path, stop_after_seconds=0)
     with pytest.raises(ValueError, match=r"checkpoint.pt: 10 tensors do not fit this model: box.bias is not expected"):

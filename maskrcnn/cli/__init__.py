@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import NoReturn
 
+from maskrcnn.memory import OutOfMemory, in_one_line, ran_out_of_memory
+
 COMMANDS = ("demo", "train", "evaluate", "predict", "score", "render", "check", "import", "download", "bench", "info")
 
 MISTAKE = 2
@@ -100,13 +102,9 @@ def _parser(names: Iterable[str]) -> argparse.ArgumentParser:
 def _message(error: Exception) -> str | None:
     """What to tell about an error in one line; None for an error of the program."""
     text = " ".join(str(error).split())
-    # PyTorch's error is a RuntimeError: a plain one for a processor's memory, one of a class of its own for a GPU's.
-    of_torch = isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
-    if isinstance(error, MemoryError) or of_torch:
-        return (
-            "out of memory; a smaller model.image.long_side, data.crop or training.batch_size (--set) needs less"
-            + (f": {text[:160]}" if text else "")
-        )
+    if ran_out_of_memory(error) and not isinstance(error, OutOfMemory):
+        smaller = "a smaller model.image.long_side, data.crop or training.batch_size"
+        return in_one_line(error, f"{smaller} (--set) needs less")
     return None if isinstance(error, RuntimeError) else text or type(error).__name__
 
 

@@ -20,7 +20,7 @@ from maskrcnn.recipes import RECIPES, recipe
 from maskrcnn.settings import ConfigurationError
 from maskrcnn.training.checkpoint import load_weights, save_weights
 from maskrcnn.training.distributed import Ranks, joined
-from maskrcnn.training.loop import CHECKPOINT_NAME, LOG_NAME, WEIGHTS_NAME, TrainingSummary, train
+from maskrcnn.training.loop import CHECKPOINT_NAME, LOG_NAME, WEIGHTS_NAME, TrainingSummary, begins_anew, train
 from maskrcnn.training.published import start_from
 from maskrcnn.training.schedule import learning_rate
 from maskrcnn.visualize import training_curves
@@ -43,7 +43,7 @@ What is left in the folder, all of it up to date at every checkpoint (training.c
   {CHECKPOINT_NAME}      what --resume needs
 
 Ctrl-C saves and stops. The same command with --resume goes on and ends, on a processor, with the same weights to the
-last bit. A GPU is used if there is one.
+last bit; a run that was killed before its first checkpoint begins anew. A GPU is used if there is one.
 
 Several processes, each with a GPU of its own or with some of the processor's cores, share the pictures of each step:
 training.batch_size is that of all together, and the weights are those of one process, up to rounding (and up to norms
@@ -86,6 +86,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace, config: Config, ranks: Ranks) -> None:
+    out = Path(arguments.out)
     with ranks.heard_once():
         _warn_of_fixed_norms(config, arguments)
         for steps in ("steps", "warmup_steps"):
@@ -100,10 +101,10 @@ def _train(arguments: argparse.Namespace, config: Config, ranks: Ranks) -> None:
         batches = training_stream(samples, config, ranks.rank, ranks.count)
         torch.manual_seed(config.training.seed)
         model = MaskRCNN(config.model)
-        anew = start_from(model, find_weights(arguments.init)) if arguments.init and not arguments.resume else ()
+        starts = not arguments.resume or begins_anew(out)
+        anew = start_from(model, find_weights(arguments.init)) if arguments.init and starts else ()
         model.to(available_device())
 
-    out = Path(arguments.out)
     # Beside the weights, so that a run cannot go on with other pictures than it began with, unnoticed.
     origin = {"data": arguments.data, "split": arguments.split, "pictures": str(len(samples))}
     category_ids = getattr(samples, "category_ids", None)  # what result files of COCO call the classes

@@ -167,6 +167,8 @@ def _decoded(image: Image.Image, name: str) -> Image.Image:
 
 def _damaged(name: str, error: Exception) -> ValueError:
     """Decoders meet damaged files with whatever comes first: OSError, SyntaxError, KeyError ..., on many lines."""
+    if isinstance(error, MemoryError):
+        return ValueError(f"{name}: found a picture that asks for more memory than there is, expected a smaller one")
     what = " ".join(str(error).split()) or type(error).__name__
     return ValueError(f"{name}: found a damaged or truncated picture ({what}), expected a complete one")
 

@@ -127,8 +127,8 @@ def training_loader(batches: TrainingBatches, *, steps: int, start: int = 0, wor
     """Yields the batches of steps start to steps - 1, made ahead by `workers` processes (0: by this one).
 
     Of a share in several parts, each step has so many. The batches do not depend on `workers`, of which no more are
-    started than there are processors for this process: they would only wait for each other. A ValueError or OSError
-    while making a batch is raised here as it was there, one line, with the traceback of the worker as a note.
+    started than there are processors for this process: they would only wait for each other. What is wrong with a file,
+    and that memory ran out, is raised here as it was there, one line, with the traceback of the worker as a note.
     """
     parts = batches.share.parts
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -162,7 +162,7 @@ class _ErrorsAsItems(Dataset):
     def __getitem__(self, item: int) -> Batch | Exception:
         try:
             return self.batches[item]
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, MemoryError, RuntimeError) as error:  # the last: PyTorch's for memory
             error.add_note(traceback.format_exc())
             return error
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 import maskrcnn
 from maskrcnn.config import Config, setting_names
 from maskrcnn.files import write_and_rename
+from maskrcnn.memory import ran_out_of_memory
 
 FREE_SETTINGS = ("training.workers", "training.checkpoint_every")
 """What may change between the parts of one training run: what does not change the weights it ends with."""
@@ -158,7 +159,7 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], Config, dict[str, str]]
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
-    except (safetensors.SafetensorError, OSError) as error:
+    except (safetensors.SafetensorError, OSError, MemoryError) as error:
         raise ValueError(f"{path}: refused: {_reason(error)}") from error
     try:
         config = Config.from_dict(json.loads(metadata.pop(_CONFIG_KEY)))
@@ -253,6 +254,8 @@ def _group_problems(found: Any, expected: list[dict[str, Any]]) -> list[str]:
 def _reason(error: Exception) -> str:
     """One line, without PyTorch's advice to switch the protection off."""
     text = str(error)
+    if ran_out_of_memory(error):  # Here, or only in what a damaged file claims: nobody can tell.
+        return "out of memory for what it holds, or says that it holds"
     if isinstance(error, pickle.UnpicklingError):
         asked = re.search(r"GLOBAL (\S+)", text)
         if asked:

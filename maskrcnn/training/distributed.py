@@ -66,15 +66,15 @@ class Ranks:
         return total / self.count
 
     def from_first(self, value: Callable[[], Value]) -> Value:
-        """What `value` returns on the first rank, which alone calls it; or raises there, if that is a ValueError or an
-        OSError: what is wrong with a file ends all of them, not one, for which the others would wait."""
+        """What `value` returns on the first rank, which alone calls it; or raises there, if that is a ValueError, an
+        OSError or a MemoryError: what is wrong with a file ends all of them, not one, for which the others wait."""
         if self.count == 1:
             return value()
         told: list[Any] = [None, None]
         if self.is_first:
             try:
                 told[0] = value()
-            except (ValueError, OSError) as error:
+            except (ValueError, OSError, MemoryError) as error:
                 told[1] = error
         torch.distributed.broadcast_object_list(told)
         if told[1] is not None:

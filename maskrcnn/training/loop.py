@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from maskrcnn.config import Config, TrainingConfig
+from maskrcnn.memory import out_of_memory_told
 from maskrcnn.structures import Batch
 from maskrcnn.targets.losses import total_loss
 from maskrcnn.training.checkpoint import (
@@ -34,7 +35,7 @@ from maskrcnn.training.compiling import compiled, with_changing_sizes
 from maskrcnn.training.distributed import ALONE, Ranks
 from maskrcnn.training.optimiser import WeightAverage, make_optimiser
 from maskrcnn.training.reports import NonFiniteLoss as NonFiniteLoss
-from maskrcnn.training.reports import Outcome, Reports
+from maskrcnn.training.reports import Outcome, Reports, needs_less
 from maskrcnn.training.schedule import learning_rate
 from maskrcnn.training.stopping import StopSignals
 
@@ -120,7 +121,7 @@ def train(
 
     batches: called with the number of steps already done, gives the batches from there on (`training_loader`), in
     `config.training.parts` parts each.
-    resume: go on from the checkpoint in `directory`.
+    resume: go on from the checkpoint in `directory`; a run that was killed before its first begins anew.
     on_checkpoint: called after each checkpoint with the number of steps done and the weights to evaluate (those of
     `TrainingSummary.weights`); it may use the model and random numbers as it likes. A finished run that is resumed
     calls it once more: it may have been killed between its last checkpoint and this.
@@ -130,8 +131,8 @@ def train(
     compile: the model runs through `torch.compile`, which changes results by rounding (`maskrcnn.training.compiling`).
 
     Raises ValueError if there is nothing to resume, if the checkpoint was made with other settings, if there is one and
-    `resume` is False, or for settings without a number of steps; NonFiniteLoss, with the last checkpoint untouched;
-    OSError, in one line, if a checkpoint cannot be saved.
+    `resume` is False, or for settings without a number of steps; NonFiniteLoss or OutOfMemory, with the last checkpoint
+    untouched; OSError, in one line, if a checkpoint cannot be saved.
     """
     training, device = config.training, next(model.parameters()).device
     if training != training.for_pictures(1):
@@ -153,7 +154,8 @@ def train(
         run = compiled(run)
 
     log = directory / LOG_NAME if ranks.is_first else None
-    with StopSignals() as stop, closing(Reports(log, training, steps_done, seconds_before)) as reports:
+    out_of_memory = out_of_memory_told(lambda: f"step {steps_done + 1}", needs_less(config, ranks))
+    with out_of_memory, StopSignals() as stop, closing(Reports(log, training, steps_done, seconds_before)) as reports:
         started = time.perf_counter()
         stream = iter(batches(steps_done)) if steps_done < training.steps else iter(())
         stopped = False
@@ -197,6 +199,12 @@ def train(
     )
 
 
+def begins_anew(directory: Path) -> bool:
+    """Whether a run in this folder was killed before its first checkpoint: it has left a log and nothing to lose."""
+    checkpoint, log, weights = ((directory / name).exists() for name in (CHECKPOINT_NAME, LOG_NAME, WEIGHTS_NAME))
+    return log and not checkpoint and not weights
+
+
 def _checkpoint_before(
     path: Path,
     config: Config,
@@ -214,6 +222,8 @@ def _checkpoint_before(
         directory.mkdir(parents=True, exist_ok=True)
         return None
     if not path.exists():
+        if begins_anew(directory):
+            return None
         raise ValueError(f"{directory}: nothing to resume: there is no {path.name}")
     checkpoint = load_checkpoint(path)
     check_settings(checkpoint.config, config, path)

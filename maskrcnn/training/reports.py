@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from maskrcnn.config import TrainingConfig
+from maskrcnn.config import Config, TrainingConfig
 from maskrcnn.training.distributed import ALONE, Ranks
 from maskrcnn.training.progress import ProgressLine, StepReport, TrainingLog
 from maskrcnn.training.schedule import learning_rate
@@ -113,3 +113,23 @@ class Reports:
             )
             self._log.write(report)
             self._progress.show(report)
+
+
+def needs_less(config: Config, ranks: Ranks) -> str:
+    """What to do about a training that runs out of memory, as the end of a message: the settings that need less."""
+    training, data, advice = config.training, config.data, []
+    pictures = training.batch_size // ranks.count
+    parts = next((n for n in range(training.parts + 1, pictures + 1) if pictures % n == 0), None)
+    if parts is not None:
+        advice.append(f"training.parts={parts} (almost the same steps)")
+    if training.batch_size > ranks.count:
+        advice.append("a smaller training.batch_size")
+    if data.crop or data.short_sides:
+        advice.append("a smaller data.crop" if data.crop else "a smaller model.image.long_side")
+    else:
+        advice.append("crops of the pictures (data.crop)")
+    advice.append("training.precision=bfloat16" if training.precision != "bfloat16" else "a smaller network")
+    return (
+        f"less is needed with {', '.join(advice[:-1])} or {advice[-1]}; training stopped, the last checkpoint is "
+        "untouched (--resume goes on, with the same settings)"
+    )

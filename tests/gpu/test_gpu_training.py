@@ -1,14 +1,17 @@
 """Training on a GPU: batches that arrive while Python goes on, samples as on a CPU, and NCCL."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed
 from rank_cases import CONFIG, TRAINING, Crowded, unchanged
 from torch.nn.parallel import DistributedDataParallel
 
 from maskrcnn.data.loader import TrainingBatches, training_loader
+from maskrcnn.memory import OutOfMemory
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.targets.sampling import random_numbers
 from maskrcnn.training.distributed import ALONE, Ranks, joined
@@ -47,6 +50,25 @@ def test_compiled_steps_are_those_of_eager_ones(tmp_path):
     expected, found = trained("cuda", tmp_path / "eager"), trained("cuda", tmp_path / "compiled", compile=True)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_a_gpu_without_memory_ends_a_training_in_one_line(tmp_path):
+    def growing(start: int):
+        for step, batch in enumerate(stream(start)):
+            yield replace(batch, images=torch.zeros(4, 3, 2048, 2048)) if step == 2 else batch
+
+    model = MaskRCNN(CONFIG.model).cuda()
+    torch.cuda.empty_cache()
+    # Room for the first steps, but not for the 192 MiB of the third.
+    room = torch.cuda.memory_reserved() + 128 * 2**20
+    torch.cuda.set_per_process_memory_fraction(room / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        with pytest.raises(OutOfMemory) as error:
+            train(model, growing, CONFIG, tmp_path)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    told = "step 3: out of memory, asked for 192.00 MiB; less is needed with training.parts=2 "
+    assert str(error.value).startswith(told)
 
 
 def test_nccl_with_one_process_changes_nothing(monkeypatch):
