@@ -104,10 +104,9 @@ def test_scoring_is_measured_with_the_twelve_numbers_on_both_sides(monkeypatch, 
             assert compares.peer() == pytest.approx([-1 if value is None else value for value in ours], abs=1e-12)
     assert kinds == ["bbox", "segm"]
     monkeypatch.setattr(average_precision, "SIZES", {"bbox": 2})
-    assert main(["bench", "average-precision", "--rounds", "1", "--json"]) == 0
+    assert main(["bench", "evaluate", "--rounds", "1", "--json"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line)["name"] == "bbox AP of 2 pictures, 100 detections each, 80 classes"
-    assert main(["bench", "average-precision", "--device", "cuda"]) == 2
 
 
 # Training pictures
@@ -178,9 +177,11 @@ def test_without_data_rendered_jpegs_are_measured(capsys, monkeypatch):
     [
         (["data", "--data", "rendered"], "rendered: found pictures that are drawn, expected files"),
         (["data", "--recipe", "demo"], "recipe demo: found training on whole pictures, expected crops"),
-        (["data", "--device", "cuda"], "--device cuda: data runs on the processor"),
-        (["ops", "--data", "x"], "--data: ops takes no pictures"),
-        (["average-precision", "--set", "data.crop=3"], "--set: average-precision takes no pictures"),
+        (["data", "--device", "cuda"], "--device: data does not take it, expected one of: infer, train, ops"),
+        (["ops", "--data", "x"], "--data: ops does not take it, expected one of: data"),
+        (["evaluate", "--set", "data.crop=3"], "--set: evaluate does not take it, expected one of: infer, train, data"),
+        (["infer", "--data", "x"], "--data: infer does not take it, expected one of: data"),
+        (["evaluate", "--device", "cuda"], "--device: evaluate does not take it, expected one of: infer, train, ops"),
     ],
 )
 def test_what_cannot_be_measured(capsys, monkeypatch, arguments, message):

@@ -1,4 +1,4 @@
-"""Scoring beside pycocotools, on random annotations and results: `python -m maskrcnn bench average-precision`."""
+"""Scoring beside pycocotools, on random annotations and results: `python -m maskrcnn bench evaluate`."""
 
 from __future__ import annotations
 

@@ -22,10 +22,10 @@ def median_seconds(
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for repetition in range(1 + rounds):
         for name, run in candidates.items():
-            _wait(device)
+            wait_for(device)
             start = clock()
             run()
-            _wait(device)
+            wait_for(device)
             if repetition > 0:
                 times[name].append(clock() - start)
     return {name: median(values) for name, values in times.items()}
@@ -39,6 +39,7 @@ def copy_bandwidth(device: str) -> float:
     return 2 * source.numel() * source.element_size() / seconds
 
 
-def _wait(device: str) -> None:
+def wait_for(device: str) -> None:
+    """Until all kernels that a GPU was told to run have run; a processor has nothing to wait for."""
     if device == "cuda":
         torch.cuda.synchronize()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable
 
 
@@ -36,6 +37,14 @@ def duration(text: str) -> float:
     if not number > 0:
         raise argparse.ArgumentTypeError(f"found {text!r}, expected a number above 0")
     return number
+
+
+def picture_size(text: str) -> tuple[int, int]:
+    """Width and height such as 320x240."""
+    match = re.fullmatch(r"([0-9]{2,4})x([0-9]{2,4})", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected width x height such as 320x240")
+    return int(match[1]), int(match[2])
 
 
 def _number(text: str) -> float:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from maskrcnn.cli.numbers import fraction, whole_number
+from maskrcnn.cli.numbers import fraction, picture_size, whole_number
 from maskrcnn.data.curved_text_writer import write_ctw1500, write_total_text
 from maskrcnn.data.icdar_writer import write_icdar2015, write_icdar2017
 from maskrcnn.data.instances_writer import write_coco, write_mmocr
@@ -85,7 +84,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "mmocr 0; icdar2015 and icdar2017 have none)",
     )
     parser.add_argument(
-        "--size", type=_size, metavar="WxH", help="of the pictures, in pixels (default: about that of the real ones)"
+        "--size",
+        type=picture_size,
+        metavar="WxH",
+        help="of the pictures, in pixels (default: about that of the real ones)",
     )
 
 
@@ -108,10 +110,3 @@ def run(arguments: argparse.Namespace) -> None:
     write(training, second, Path(arguments.directory))
     pictures = counted(len(training), "pictures")
     print(f"{arguments.directory}: {pictures} for training, {len(second):,} for {second_split}")
-
-
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([0-9]{2,4})x([0-9]{2,4})", text)
-    if not match:
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected width x height such as 320x240")
-    return int(match[1]), int(match[2])

@@ -62,11 +62,16 @@ class RPNHead(nn.Module):
 
         N_l = H_l * W_l * anchors per cell, in the anchors' order: row, column, anchor.
         """
+        # Both 1 x 1 convolutions as one: the largest maps of the network are read once, and have one gradient.
+        kernel = torch.cat((self.objectness.weight, self.deltas.weight))
+        bias = torch.cat((self.objectness.bias, self.deltas.bias))
         objectness, deltas = [], []
         for feature in features:
             hidden = F.relu(self.convolution(feature), inplace=True)
-            objectness.append(self.objectness(hidden).permute(0, 2, 3, 1).flatten(1))
-            deltas.append(self.deltas(hidden).permute(0, 2, 3, 1).reshape(feature.shape[0], -1, 4))
+            both = F.conv2d(hidden, kernel, bias).permute(0, 2, 3, 1)  # (B, H_l, W_l, 5 * anchors per cell)
+            anchors = self.objectness.out_channels
+            objectness.append(both[..., :anchors].flatten(1))
+            deltas.append(both[..., anchors:].reshape(feature.shape[0], -1, 4))
         return objectness, deltas
 
 

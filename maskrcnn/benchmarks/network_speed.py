@@ -1,0 +1,149 @@
+"""Inference and training of a whole network: `python -m maskrcnn bench infer` and `bench train`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from maskrcnn.benchmarks.comparison import installed
+from maskrcnn.benchmarks.measure import median_seconds
+from maskrcnn.benchmarks.memory import peak_bytes
+from maskrcnn.benchmarks.networks import PEER, PEER_RECIPE, Load, Work, configured, our_network, their_network
+from maskrcnn.benchmarks.stages import our_stages, stage_seconds, their_stages
+from maskrcnn.config import Config
+from maskrcnn.training.compiling import compiled
+
+Kind = Literal["infer", "train"]
+ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to do the work."""
+
+    library: str
+    precision: Literal["float32", "bfloat16"]
+    compile: bool = False
+
+    @property
+    def name(self) -> str:
+        """As tables call it."""
+        return f"{self.library}, {self.precision}{', compiled' if self.compile else ''}"
+
+
+BASELINE = Candidate(PEER, "float32")
+"""What the others are compared with, where torchvision is installed."""
+
+
+@dataclass(frozen=True)
+class NetworkFigure:
+    """What was measured of a candidate."""
+
+    name: str
+    milliseconds: float
+    """Of one call, which is a whole batch."""
+    images_per_second: float
+    ratio: float | None
+    """How many times as long torchvision takes, in float32."""
+    peak_bytes: int | None
+    """The most memory at once, weights included; see `maskrcnn.benchmarks.memory`."""
+    memory_ratio: float | None
+    """Of that of torchvision."""
+    stages: dict[str, float]
+    """Milliseconds of each stage, measured in calls of their own."""
+
+
+def candidates(config: Config, *, compile: bool = False) -> list[Candidate]:
+    """torchvision, where it is installed and has this recipe, and ours in both precisions, if asked also compiled."""
+    ours = [Candidate("ours", precision) for precision in ("float32", "bfloat16")]
+    if compile:
+        ours += [Candidate("ours", precision, compile=True) for precision in ("float32", "bfloat16")]
+    return [BASELINE, Candidate(PEER, "bfloat16"), *ours] if has_peer(config) else ours
+
+
+def has_peer(config: Config) -> bool:
+    """Whether torchvision is there and has a network like this."""
+    return config.name == PEER_RECIPE and installed("torchvision.models.detection") is not None
+
+
+def prepare(kind: Kind, candidate: Candidate, config: Config, load: Load, device: str) -> Callable[[], object]:
+    """A function that does the work once, with a network of its own."""
+    config = configured(config, load, of_peer=config.name == PEER_RECIPE)
+    return _prepared(kind, candidate, Work(config, load, device))[0]
+
+
+def _prepared(kind: Kind, candidate: Candidate, work: Work) -> tuple[Callable[[], object], nn.Module]:
+    """The function, and the network that it runs."""
+    torch.manual_seed(0)
+    if candidate.library == PEER:
+        model = their_network(work.config, work.device).train(kind == "train")
+        run = work.their_training(model) if kind == "train" else lambda: work.infer_theirs(model)
+        return _in_precision(run, candidate.precision, work.device), model
+    model = our_network(work.config, work.device).train(kind == "train")
+    network = compiled(model) if candidate.compile else model
+    if kind == "infer":
+        return lambda: work.infer_ours(network, candidate.precision), model
+    return work.our_training(network, candidate.precision, candidate.compile), model
+
+
+def _in_precision(run: Callable[[], object], precision: str, device: str) -> Callable[[], object]:
+    def in_precision() -> object:
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
+            return run()
+
+    return in_precision
+
+
+def measure_network(
+    kind: Kind, config: Config, load: Load, device: str, rounds: int = ROUNDS, compile: bool = False
+) -> Iterator[NetworkFigure]:
+    """Each candidate's figures: times of turns in this process, memory in a process for each, stages one by one."""
+    chosen = candidates(config, compile=compile)
+    work = Work(configured(config, load, of_peer=config.name == PEER_RECIPE), load, device)
+    runs = {candidate: _prepared(kind, candidate, work) for candidate in chosen}
+    seconds = median_seconds({candidate.name: run for candidate, (run, _) in runs.items()}, device, rounds)
+    memory = {
+        candidate: peak_bytes(prepare, kind, candidate, config, load, device, device=device)
+        for candidate in chosen
+        if not candidate.compile  # the compiler's own memory would be most of it
+    }
+    for candidate, (run, model) in runs.items():
+        watched = (their_stages if candidate.library == PEER else our_stages)(model, work)
+        stages = {} if candidate.compile else stage_seconds(run, watched, device, max(1, rounds // 2))
+        taken, base = seconds[candidate.name], seconds.get(BASELINE.name)
+        most, most_of_base = memory.get(candidate), memory.get(BASELINE)
+        yield NetworkFigure(
+            candidate.name,
+            1e3 * taken,
+            load.batch / taken,
+            None if base is None else base / taken,
+            most,
+            most / most_of_base if most and most_of_base else None,
+            {stage: 1e3 * of_stage for stage, of_stage in stages.items()},
+        )
+
+
+def counts(config: Config, load: Load, device: str) -> dict[str, tuple[int, int]]:
+    """Proposals and detections of each library, which have to be as many for times to be comparable."""
+    work = Work(configured(config, load, of_peer=True), load, device)
+    ours, theirs = our_network(work.config, device).eval(), their_network(work.config, device).eval()
+    found: dict[str, int] = {}
+
+    def remember(module: nn.Module, given: tuple, result: tuple) -> None:
+        found["proposals"] = sum(map(len, result[0]))
+
+    theirs.rpn.register_forward_hook(remember)
+    their_detections = sum(len(one["scores"]) for one in work.infer_theirs(theirs))
+    with torch.inference_mode():
+        batch = work.our_images().to(device)
+        regions = ours.rpn(batch, ours.pyramid(ours.backbone(batch.images)))
+        proposals = ours.rpn.propose(regions, batch.image_sizes, for_training=False)
+    detections, _ = work.infer_ours(ours)
+    return {
+        "proposals": (int(proposals.valid.sum()), found["proposals"]),
+        "detections": (int(detections.valid.sum()), their_detections),
+    }
