@@ -162,7 +162,7 @@ def test_assignments_of_every_kind_of_value_change_nothing():
         (lambda: DataConfig(cut="masks"), "DataConfig.cut: found 'masks', expected one of"),
         (lambda: ImageConfig(mean=(0.5, 0.5)), "ImageConfig.mean: .* expected 3 values"),
         (lambda: ImageConfig(deviation=(0.2, 0.0, 0.2)), r"ImageConfig.deviation\[1\]: found 0.0"),
-        (lambda: ImageConfig(size_divisor=0), "ImageConfig.size_divisor: found 0, expected 1 or more"),
+        (lambda: ImageConfig(size_divisor=0), "ImageConfig.size_divisor: found 0, expected 1 to 1,024"),
         (lambda: AnchorConfig(sizes=(1, "x")), r"AnchorConfig.sizes\[1\]: found 'x', expected a finite number"),
         (lambda: AnchorConfig(sizes=(32.0, -64.0)), r"AnchorConfig.sizes\[1\]: found -64.0, expected more than 0"),
         (lambda: AnchorConfig(ratios=()), r"AnchorConfig.ratios: found \(\), expected one or more"),

@@ -28,6 +28,9 @@ MISTAKE = 2
 NOBODY_READS = 141
 """Exit code after `... | head`: what shells say of programs that the signal of a closed pipe ended."""
 
+_OF_MEMORY = ("can't allocate memory", "out of memory", "aten::new_empty")
+"""What PyTorch's errors say when memory does not suffice; the last when it was for the result of a compiled op."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0, MISTAKE, NOBODY_READS, or 130 after Ctrl-C.
@@ -101,7 +104,7 @@ def _message(error: Exception) -> str | None:
     """What to tell about an error in one line; None for an error of the program."""
     text = " ".join(str(error).split())
     # PyTorch's error is a RuntimeError: a plain one for a processor's memory, one of a class of its own for a GPU's.
-    of_torch = isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
+    of_torch = isinstance(error, RuntimeError) and any(said in text for said in _OF_MEMORY)
     if isinstance(error, MemoryError) or of_torch:
         return (
             "out of memory; a smaller model.image.long_side, data.crop or training.batch_size (--set) needs less"
