@@ -727,7 +727,7 @@ def hostile_archives() -> dict[str, bytes]:
     }  # fmt: skip
 
 
-RIGHT_BY_ACCIDENT = {"a name from right to left", "more entries than there are"}
+RIGHT_BY_ACCIDENT = {"a name from right to left", "a name with a NUL", "more entries than there are"}
 """Refused as a file that is not named like an annotation, or passed over and said in a warning."""
 
 
