@@ -89,6 +89,8 @@ def override(section: AnySection, assignments: list[str]) -> AnySection:
     """
     values, valid = dataclasses.asdict(section), setting_names(section)
     for assignment in assignments:
+        if not isinstance(assignment, str):
+            raise ConfigurationError(f"found {shown(assignment)}, expected section.key=value")
         key, separator, text = assignment.partition("=")
         if not separator:
             raise ConfigurationError(f"{assignment!r}: expected section.key=value")

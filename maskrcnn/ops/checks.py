@@ -25,8 +25,13 @@ def shape_of(tensor: Tensor) -> tuple[int, ...]:
 
 
 def require_floating_point(op: str, **tensors: Tensor) -> None:
-    """Raises TypeError for the first argument that is no tensor of floating-point numbers."""
+    """Raises TypeError for the first argument that is no tensor of floating-point numbers.
+
+    Those of 8 bits are for storage: PyTorch does no arithmetic with them.
+    """
     for name, tensor in tensors.items():
+        if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.itemsize == 1:
+            raise TypeError(f"{op}: {name} must have floating-point numbers of 16 bits or more, found {tensor.dtype}")
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
             raise TypeError(f"{op}: {name} must be a tensor of floating-point numbers, found {kind_of(tensor)}")
 
@@ -39,13 +44,16 @@ def require_dtype(op: str, dtype: torch.dtype, **tensors: Tensor) -> None:
 
 
 def require_whole_number(op: str, **values: int) -> None:
-    """Raises TypeError for the first argument that is no whole number; 2.0 is none, and True is none either.
+    """Raises TypeError for the first argument that is no whole number; 2.0 is none, and True is none either. Raises
+    ValueError for one of 2^31 or more, of which no tensor has so many.
 
     What torch.compile and torch.export put in the place of a number that is not known yet, a `torch.SymInt`, is one.
     """
     for name, value in values.items():
         if not isinstance(value, numbers.Integral | torch.SymInt) or isinstance(value, bool):
             raise TypeError(f"{op}: {name} must be a whole number, found {describe(value)}")
+        if not isinstance(value, torch.SymInt) and value >= 2**31:
+            raise ValueError(f"{op}: {name} must be less than 2^31, found {describe(value)}")
 
 
 def require_number(op: str, **values: float) -> None:

@@ -197,7 +197,7 @@ def calls() -> dict[str, Call]:
     )  # fmt: skip
     add(
         "maskrcnn.targets.matching", False,
-        match=of(BOXES, FLAGS, BOXES, FLAGS, positive_iou=0.7, negative_iou=0.3, low_quality="all", low_quality_iou=0.1),
+        match=of(BOXES, FLAGS, BOXES, FLAGS, positive_iou=0.7, negative_iou=0.3, low_quality="forced", low_quality_iou=0.1),
         ignore_overlapping=of(LABELS, BOXES, BOXES, FLAGS),
     )  # fmt: skip
     add("maskrcnn.targets.pyramids", False, pyramid_heights=of(CORNERS, BOXES, 4))
@@ -254,7 +254,7 @@ def calls() -> dict[str, Call]:
     images = [IMAGE_TEXTS]
     add("maskrcnn.evaluation.own_text_scores", False, text_average_precision=of(images), pascal_scores=of(images))
     add(
-        "maskrcnn.data.annotation_files", True,
+        "maskrcnn.data.annotation_files", False,
         numbered_lines=of(b"a\nb", "x.txt"), split_line=of(LINE, 8, ("text",)), corners=of(["1", "2", "3", "4"]),
         shortened=of("text"),
     )  # fmt: skip
@@ -286,8 +286,8 @@ def calls() -> dict[str, Call]:
         rasterize=of(SQUARE, (0, 0, 9, 9)), rasterize_parts=of([SQUARE], (0, 0, 9, 9)), pixel_box=of(SQUARE, 9, 9),
         minimum_area_rectangle=of(SQUARE), convex_quadrilateral=of(SQUARE), from_top_left=of(SQUARE),
     )  # fmt: skip
-    add("maskrcnn.data.numbered_pictures", True, picture_number=of("img_1.jpg"), select=of(["img_1.jpg"], "train"))
-    add("maskrcnn.data.numbered_pictures", False, listed=of(["a"]))
+    names = ["img_1.jpg"]
+    add("maskrcnn.data.numbered_pictures", False, picture_number=of(names[0]), select=of(names, "train"), listed=of(names))
     return found
 
 
@@ -337,7 +337,7 @@ def test_the_calls_are_in_order():
 
 NUMBERS = [0, -1, 1, 2, 2**31, -(2**31), 2**40, 2**63, -(2**63), 10**30, 0.0, -0.0, 0.5, 1e-45, 1e300, -1e300]
 NUMBERS += [math.nan, math.inf, -math.inf, True, None, "2", 1j, [], np.float32(2), np.int8(-1)]
-TEXTS = ["", "x", "\x00", "\ud800", "\x1b[2J", "../x", "9" * 5000, "1,2,3", "[" * 3000, "\u202e", "a\nb", None, 5, b"x"]
+TEXTS = ["", "x", "\x00", "\ud800", "\x1b[2J", "../x", "9" * 5000, "1,2,3", "[" * 3000, "\u202e", "a\nb"]
 DTYPES = [torch.float16, torch.bfloat16, torch.float64, torch.int32, torch.int64, torch.uint8, torch.bool]
 DTYPES += [torch.complex64, torch.float8_e4m3fn]
 FILLS = [math.nan, math.inf, -math.inf, 1e-45, 3e38, -3e38, -1.0, 0.0, 2.0**31, 2.0**40]
@@ -391,7 +391,7 @@ def spoiled_arrays(draw, value: np.ndarray) -> Any:
         changed = [shape[1:], [*shape, 1], [1, *shape], [0, *shape[1:]], [*shape[:-1], shape[-1] + 1], [1] * 9, []]
         return np.ones(draw(st.sampled_from(changed)), value.dtype)
     if kind == "huge":
-        shape = [draw(st.sampled_from([2**12, 2**24])), *value.shape[1:]]
+        shape = [draw(st.sampled_from([2**8, 2**15])), *value.shape[1:]]
         return np.broadcast_to(np.ones((), value.dtype), shape)
     if kind == "layout":
         locked = value.copy()
@@ -425,7 +425,7 @@ def spoiled(value: Any) -> st.SearchStrategy:
             st.sampled_from(sorted(value)).flatmap(lambda key: spoiled(value[key]).map(lambda new: value | {key: new})),
             st.sampled_from([{}, None, 3, value | {"unknown": 1}, value | {1: 2}]),
         )
-    if dataclasses.is_dataclass(value) and not isinstance(value, Config | TextConfig | BoxHeadConfig):
+    if dataclasses.is_dataclass(value) and not isinstance(value, Config | TextConfig | BoxHeadConfig | RunLengths):
         names = [field.name for field in dataclasses.fields(value)]
         return st.sampled_from(names).flatmap(
             lambda name: spoiled(getattr(value, name)).map(lambda new: _replaced(value, name, new))
