@@ -93,7 +93,7 @@ def override(section: AnySection, assignments: list[str]) -> AnySection:
             raise ConfigurationError(f"found {shown(assignment)}, expected section.key=value")
         key, separator, text = assignment.partition("=")
         if not separator:
-            raise ConfigurationError(f"{assignment!r}: expected section.key=value")
+            raise ConfigurationError(f"{shown(assignment)}: expected section.key=value")
         if key not in valid:
             near = difflib.get_close_matches(key, valid, n=3, cutoff=0.0)
             raise ConfigurationError(f"{key}: no such setting; nearest: {', '.join(near)}")

@@ -56,7 +56,7 @@ SECONDS = 15
 """For one call; the longest that is right takes a tenth of a second."""
 MEMORY = 3 * 2**30
 """Bytes that the child process may take beyond those in use when it begins."""
-EXAMPLES = 40
+EXAMPLES = 30
 
 MODULES = [
     "maskrcnn.ops", "maskrcnn.ops.pasting", "maskrcnn.ops.roi_pooling", "maskrcnn.ops.run_length",
@@ -187,7 +187,8 @@ def calls() -> dict[str, Call]:
         rpn_objectness_loss=of(SCORES, FLAGS, FLAGS, COUNT), rpn_count=of(FLAGS, FLAGS, True),
         box_loss=of(DELTAS, DELTAS + 1, FLAGS, COUNT, "smooth_l1", 1.0),
         class_loss=of(torch.zeros(1, 3, 4), CLASSES, FLAGS), class_loss_each=of(torch.zeros(1, 3, 4), CLASSES),
-        mask_loss=of(MASKS, MASKS, FLAGS), keypoint_loss=of(LOGITS, torch.zeros(1, 3, 2).long(), LOGITS[..., 0, 0] == 0),
+        mask_loss=of(MASKS, MASKS, FLAGS),
+        keypoint_loss=of(LOGITS, torch.zeros(1, 3, 2).long(), LOGITS[..., 0, 0] == 0),
         total_loss=of({"class": COUNT, "mask": COUNT}),
     )  # fmt: skip
     add(
@@ -197,13 +198,14 @@ def calls() -> dict[str, Call]:
     )  # fmt: skip
     add(
         "maskrcnn.targets.matching", False,
-        match=of(BOXES, FLAGS, BOXES, FLAGS, positive_iou=0.7, negative_iou=0.3, low_quality="forced", low_quality_iou=0.1),
+        match=of(BOXES, FLAGS, BOXES, FLAGS, positive_iou=0.7, negative_iou=0.3, low_quality="forced"),
         ignore_overlapping=of(LABELS, BOXES, BOXES, FLAGS),
     )  # fmt: skip
     add("maskrcnn.targets.pyramids", False, pyramid_heights=of(CORNERS, BOXES, 4))
     add(
         "maskrcnn.targets.sampling", False,
-        sample_randomly=of(LABELS, 2, 0.5, SEEDS), sample_hardest=of(LABELS, SCORES, 2, 0.5), random_numbers=of(SEEDS, 5),
+        sample_randomly=of(LABELS, 2, 0.5, SEEDS), sample_hardest=of(LABELS, SCORES, 2, 0.5),
+        random_numbers=of(SEEDS, 5),
     )  # fmt: skip
     add(
         "maskrcnn.model.anchors", False,
@@ -217,7 +219,7 @@ def calls() -> dict[str, Call]:
     )  # fmt: skip
     add(
         "maskrcnn.model.keypoint_decoding", False,
-        decode_keypoints=of(LOGITS, BOXES, (8, 9)), decode_each=of(LOGITS[0], BOXES[0]),
+        decode_keypoints=of(LOGITS[0], BOXES[0], (8, 9)), decode_each=of(LOGITS[0], BOXES[0]),
         scale_keypoints=of(KEYPOINTS, SIZES, SIZES),
     )  # fmt: skip
     shape = TextShape(SQUARE, 0.9)
@@ -273,7 +275,8 @@ def calls() -> dict[str, Call]:
     add("maskrcnn.data.ctw1500_xml", True, parse_ctw1500_xml=of(b"<Annotations></Annotations>", "x.xml"))
     curve = "x: [[1 9 9 1]], y: [[1 1 9 9]], ornt: [u'c'], transcriptions: [u'a']"
     add("maskrcnn.data.total_text", True, parse_total_text=of(curve.encode(), "x.txt"), parse_total_text_line=of(LINE))
-    add("maskrcnn.data.mmocr", True, parse_instances=of(b'{"metainfo": {}, "data_list": []}', "x.json"))
+    words = b'{"categories": [{"id": 1, "name": "text"}], "images": [], "annotations": []}'
+    add("maskrcnn.data.mmocr", True, parse_instances=of(words, "x.json"))
     add("maskrcnn.data.json_records", True, parse_json=of(b'{"a": [1]}', "x.json"), describe=of({"a": 1}))
     picture = np.zeros((4, 5, 3), np.uint8)
     add("maskrcnn.data.images", True, read_image=of(b"P6 1 1 255\nabc", "x.ppm"))
@@ -287,7 +290,8 @@ def calls() -> dict[str, Call]:
         minimum_area_rectangle=of(SQUARE), convex_quadrilateral=of(SQUARE), from_top_left=of(SQUARE),
     )  # fmt: skip
     names = ["img_1.jpg"]
-    add("maskrcnn.data.numbered_pictures", False, picture_number=of(names[0]), select=of(names, "train"), listed=of(names))
+    select = of(names, "img_1..img_9")
+    add("maskrcnn.data.numbered_pictures", False, picture_number=of(names[0]), select=select, listed=of(names))
     return found
 
 
@@ -357,7 +361,7 @@ def spoiled_tensors(draw, value: torch.Tensor) -> Any:
             shape = draw(st.sampled_from([shape[1:], [*shape, 1], [1, *shape], [0, *shape], []]))
         return value.new_ones(shape)
     if kind == "huge":
-        size = draw(st.sampled_from([2**12, 2**26, 2**40]))
+        size = draw(st.sampled_from([2**10, 2**16, 2**40]))
         places = range(max(value.dim(), 1))
         shape = list(value.shape) or [1]
         shape[draw(st.sampled_from(list(places)))] = size
@@ -414,7 +418,8 @@ def spoiled(value: Any) -> st.SearchStrategy:
     if isinstance(value, str):
         return st.one_of(st.sampled_from(TEXTS), st.text(max_size=20), _edited(value))
     if isinstance(value, bytes):
-        return st.one_of(st.binary(max_size=40), _edited(value.decode("latin-1")).map(lambda text: text.encode("latin-1")))
+        edited = _edited(value.decode("latin-1")).map(lambda text: text.encode("latin-1"))
+        return st.one_of(st.binary(max_size=40), edited)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return _one_of(value, range(len(value))).map(lambda parts: type(value)(*parts))
     if isinstance(value, list | tuple) and value:
@@ -440,7 +445,7 @@ def _one_of(values: Any, places: range) -> st.SearchStrategy:
 
 
 def _edited(text: str) -> st.SearchStrategy:
-    pieces = st.sampled_from([",", "-", "9", "e9", ".", " ", "\t", "#", "[", "<", "nan", "\xb2", "'", '"', "\\", "1" * 400])
+    pieces = st.sampled_from([",", "-", "9", "e9", ".", " ", "\t", "#", "[", "<", "nan", "\xb2", "'", '"', "1" * 400])
     return st.tuples(st.integers(0, len(text)), st.integers(0, 3), pieces).map(
         lambda edit: text[: edit[0]] + edit[2] + text[edit[0] + edit[1] :]
     )
@@ -526,7 +531,8 @@ def search(name: str, call: Call, log: Path) -> None:
 def described(value: Any) -> str:
     """Arguments in a line, without their numbers."""
     if isinstance(value, torch.Tensor):
-        return f"tensor {tuple(value.shape)} {value.dtype} {value.device} {value.stride() if value.layout == torch.strided else ''}"
+        strides = value.stride() if value.layout == torch.strided else value.layout
+        return f"tensor {tuple(value.shape)} {value.dtype} {value.device} {strides}"
     if isinstance(value, np.ndarray):
         return f"array {value.shape} {value.dtype} {value.strides}"
     if isinstance(value, dict):
@@ -534,7 +540,8 @@ def described(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(described, value[:12]))}]"
     if dataclasses.is_dataclass(value):
-        return f"{type(value).__name__}({', '.join(described(getattr(value, f.name)) for f in dataclasses.fields(value))})"
+        parts = (described(getattr(value, field.name)) for field in dataclasses.fields(value))
+        return f"{type(value).__name__}({', '.join(parts)})"
     return repr(value)[:200]
 
 
