@@ -99,6 +99,16 @@ def test_numbers_of_8_bits_are_refused():
         ops.nms(boxes, BOXES[:, 0], iou_threshold=0.5, max_keep=2)
 
 
+def test_whether_rois_are_aligned_is_a_flag():
+    with pytest.raises(TypeError, match=r"^pyramid_roi_align: aligned must be True or False, found 1$"):
+        CALLS["pyramid_roi_align"](aligned=1)
+
+
+def test_sparse_tensors_are_refused():
+    with pytest.raises(TypeError, match=r"^nms: boxes must be a tensor of floating-point numbers, found .*sparse_coo$"):
+        ops.nms(BOXES.to_sparse(), BOXES[:, 0], iou_threshold=0.5, max_keep=2)
+
+
 def test_sizes_that_are_known_only_when_a_graph_runs_are_whole_numbers():
     kinds = []
 

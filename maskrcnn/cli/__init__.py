@@ -28,8 +28,8 @@ MISTAKE = 2
 NOBODY_READS = 141
 """Exit code after `... | head`: what shells say of programs that the signal of a closed pipe ended."""
 
-_OF_MEMORY = ("can't allocate memory", "out of memory", "aten::new_empty")
-"""What PyTorch's errors say when memory does not suffice; the last when it was for the result of a compiled op."""
+_OF_MEMORY = ("can't allocate memory", "out of memory", "aten::new_empty", "aten::contiguous")
+"""What PyTorch's errors say when memory does not suffice; the last two when a compiled op asked for it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,7 +11,9 @@ from torch import Tensor
 
 def kind_of(value: object) -> str:
     """What a value is, in words for a message."""
-    return f"a tensor of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    return f"a tensor of {value.dtype}" if value.layout == torch.strided else f"a tensor of {value.layout}"
 
 
 def describe(value: object) -> str:
@@ -24,6 +26,10 @@ def shape_of(tensor: Tensor) -> tuple[int, ...]:
     return tuple(tensor.shape)
 
 
+def _is_dense(value: object) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided
+
+
 def require_floating_point(op: str, **tensors: Tensor) -> None:
     """Raises TypeError for the first argument that is no tensor of floating-point numbers.
 
@@ -32,14 +38,14 @@ def require_floating_point(op: str, **tensors: Tensor) -> None:
     for name, tensor in tensors.items():
         if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.itemsize == 1:
             raise TypeError(f"{op}: {name} must have floating-point numbers of 16 bits or more, found {tensor.dtype}")
-        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+        if not _is_dense(tensor) or not tensor.is_floating_point():
             raise TypeError(f"{op}: {name} must be a tensor of floating-point numbers, found {kind_of(tensor)}")
 
 
 def require_dtype(op: str, dtype: torch.dtype, **tensors: Tensor) -> None:
     """Raises TypeError for the first argument that is no tensor of this dtype."""
     for name, tensor in tensors.items():
-        if not isinstance(tensor, Tensor) or tensor.dtype != dtype:
+        if not _is_dense(tensor) or tensor.dtype != dtype:
             raise TypeError(f"{op}: {name} must be a tensor of {dtype}, found {kind_of(tensor)}")
 
 

@@ -56,7 +56,7 @@ SECONDS = 15
 """For one call; the longest that is right takes a tenth of a second."""
 MEMORY = 3 * 2**30
 """Bytes that the child process may take beyond those in use when it begins."""
-EXAMPLES = 30
+EXAMPLES = 50
 
 MODULES = [
     "maskrcnn.ops", "maskrcnn.ops.pasting", "maskrcnn.ops.roi_pooling", "maskrcnn.ops.run_length",
@@ -341,7 +341,9 @@ def test_the_calls_are_in_order():
 
 NUMBERS = [0, -1, 1, 2, 2**31, -(2**31), 2**40, 2**63, -(2**63), 10**30, 0.0, -0.0, 0.5, 1e-45, 1e300, -1e300]
 NUMBERS += [math.nan, math.inf, -math.inf, True, None, "2", 1j, [], np.float32(2), np.int8(-1)]
-TEXTS = ["", "x", "\x00", "\ud800", "\x1b[2J", "../x", "9" * 5000, "1,2,3", "[" * 3000, "\u202e", "a\nb"]
+TEXTS = ["", "x", "\x00", "\ud800", "\x1b[2J", "../x", "9" * 5000, "1,2,3", "[" * 3000, "\u202e"]
+PRINTED = st.characters(exclude_categories=["Cc", "Zl", "Zp"])
+"""A text may be the name of a file; those with line ends are refused before they become part of a message."""
 DTYPES = [torch.float16, torch.bfloat16, torch.float64, torch.int32, torch.int64, torch.uint8, torch.bool]
 DTYPES += [torch.complex64, torch.float8_e4m3fn]
 FILLS = [math.nan, math.inf, -math.inf, 1e-45, 3e38, -3e38, -1.0, 0.0, 2.0**31, 2.0**40]
@@ -416,7 +418,7 @@ def spoiled(value: Any) -> st.SearchStrategy:
     if isinstance(value, bool | int | float):
         return st.sampled_from(NUMBERS)
     if isinstance(value, str):
-        return st.one_of(st.sampled_from(TEXTS), st.text(max_size=20), _edited(value))
+        return st.one_of(st.sampled_from(TEXTS), st.text(PRINTED, max_size=20), _edited(value))
     if isinstance(value, bytes):
         edited = _edited(value.decode("latin-1")).map(lambda text: text.encode("latin-1"))
         return st.one_of(st.binary(max_size=40), edited)
@@ -461,7 +463,7 @@ def _replaced(value: Any, name: str, new: Any) -> Any:
 
 # The property
 
-MEMORY_WORDS = ("allocate memory", "aten::new_empty", "storage size", "too large", "out of memory", "Storage size")
+MEMORY_WORDS = ("allocate memory", "out of memory", "aten::new_empty", "aten::contiguous", "torage size", "too large")
 OF_LIBRARIES = (RuntimeError, IndexError, AttributeError, OverflowError, KeyError, AssertionError, NotImplementedError)
 OF_LIBRARIES += (FloatingPointError, ZeroDivisionError)
 

@@ -721,7 +721,7 @@ def hostile_archives() -> dict[str, bytes]:
         "a name of 65,000 letters": bytes(zipped([*truth, ("x" * 65_000, b"")])),
         "a name of a thousand folders": bytes(zipped([*truth, ("a/" * 1000 + "gt_img_3.txt", b"")])),
         "a folder with something in it": bytes(zipped([*truth, ("inner/", b"x" * 100)])),
-        "a hundred thousand entries": bytes(zipped([(f"gt_img_{n}.txt", b"") for n in range(100_000)])),
+        "twenty thousand entries": bytes(zipped([(f"gt_img_{n}.txt", b"") for n in range(20_000)])),
         "not a zip": b"Rar!\x1a\x07\x00",
         "nothing": b"",
     }  # fmt: skip
