@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -62,8 +63,12 @@ class Detector:
 
         score_threshold: what has a lower score is left out; by default the one chosen for these weights if they find
         text, and otherwise `WORTH_SHOWING`.
-        Raises ValueError if the file is no picture, or for an array of another kind; OutOfMemory.
+        Raises ValueError if the file is no picture, for an array of another kind, or for a threshold that no score
+        can be compared with; OutOfMemory.
         """
+        score_threshold = None if score_threshold is None else float(score_threshold)
+        if score_threshold is not None and not math.isfinite(score_threshold):
+            raise ValueError(f"score_threshold: found {score_threshold}, expected a number")
         image, name = _pixels(picture)
         sample = Sample(name, image, (), np.zeros(0, np.int64), np.zeros(0, bool))
         height, width = network_size(*image.shape[:2], self.config.model.image)

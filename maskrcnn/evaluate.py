@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -32,6 +32,9 @@ class Evaluation:
     """Ground truths and detections of each picture, in the order of the data set."""
     sweep_ignores: bool = True
     """Whether the sweep ignores don't-care regions (see `maskrcnn.evaluation.protocols`)."""
+    unreadable: Mapping[int, str] = field(default_factory=dict)
+    """What is wrong with the pictures that could not be read, by their number. Nothing was found in them, so all their
+    words are missed: a broken picture cannot raise a score."""
 
     def at(self, threshold: float) -> TextScores:
         """The official score of the detections with a score of at least `threshold`."""
@@ -50,10 +53,11 @@ class Evaluation:
         return score_at_thresholds(self.images if self.sweep_ignores else map(without_ignoring, self.images))
 
     def ranked(self, threshold: float) -> list[int]:
-        """Numbers of the pictures, those with the worst hmean first, among pictures with something to find."""
+        """Numbers of the pictures, those with the worst hmean first, among pictures that could be read and have
+        something to find."""
         hmeans = {}
         for index, image in enumerate(self.images):
-            if not np.all(image.ignore):
+            if index not in self.unreadable and not np.all(image.ignore):
                 hmeans[index] = match_image(image.ground_truths, image.ignore, above(image, threshold)).hmean
         return sorted(hmeans, key=hmeans.get)
 
@@ -82,17 +86,31 @@ def evaluate_texts(
 ) -> Evaluation:
     """Runs the detector over every picture of a data set; `progress` is told how many are done, and of how many.
 
-    Of several ranks each looks at its share of the pictures; the first returns an evaluation of all, the others of
-    none.
+    A picture that cannot be read is noted and passed over, if the data set knows its words without it:
+    `annotations(index)`, as those of files do. Of several ranks each looks at its share of the pictures; the first
+    returns an evaluation of all, the others of none.
     """
-    images = []
+    shares = []
     for index in range(ranks.rank, len(samples), ranks.count):
-        sample = samples[index]
-        if len(sample.polygons) != len(sample.labels):
-            raise ValueError(f"{sample.name}: found a text of several polygons, expected one each")
-        found = detector(sample.image, LOWEST_SCORE)
-        polygons = [text.polygon for text in found.texts]
-        scores = np.array([text.score for text in found.texts])
-        images.append(ImageTexts(sample.name, sample.polygons, sample.ignore, polygons, scores))
+        shares.append(_evaluate_picture(detector, samples, index))
         progress(min(index + ranks.count, len(samples)), len(samples))
-    return Evaluation(tuple(ranks.gathered(images)), sweep_ignores)
+    gathered = ranks.gathered(shares)
+    unreadable = {index: wrong for index, (_, wrong) in enumerate(gathered) if wrong}
+    return Evaluation(tuple(image for image, _ in gathered), sweep_ignores, unreadable)
+
+
+def _evaluate_picture(detector: Detector, samples: Samples, index: int) -> tuple[ImageTexts, str]:
+    """What there is to be found in a picture and what was found, and, if it could not be read, why."""
+    try:
+        sample = samples[index]
+    except ValueError as error:
+        if not hasattr(samples, "annotations"):
+            raise
+        words = samples.annotations(index)
+        return ImageTexts(samples.names[index], words.polygons, words.ignore, [], np.zeros(0)), str(error)
+    if len(sample.polygons) != len(sample.labels):
+        raise ValueError(f"{sample.name}: found a text of several polygons, expected one each")
+    found = detector(sample.image, LOWEST_SCORE)
+    polygons = [text.polygon for text in found.texts]
+    scores = np.array([text.score for text in found.texts])
+    return ImageTexts(sample.name, sample.polygons, sample.ignore, polygons, scores), ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,17 @@ from maskrcnn.training.distributed import ALONE, Ranks
 
 LOWEST_SCORE = 0.0
 """Average precision asks for everything that the network reports."""
+
+
+@dataclass(frozen=True)
+class FoundInAll:
+    """What a detector found in a data set."""
+
+    objects: tuple[tuple[FoundObject, ...], ...]
+    """Of each picture, in the order of the data set."""
+    unreadable: Mapping[int, str] = field(default_factory=dict)
+    """What is wrong with the pictures that could not be read, by their number. Nothing was found in them, so all their
+    objects are missed: a broken picture cannot raise a score."""
 
 
 def category_ids(class_names: Sequence[str], data: COCO) -> tuple[int, ...]:
@@ -61,16 +73,24 @@ def find_objects(
     data: COCO,
     progress: Callable[[int, int], None] = lambda done, total: None,
     ranks: Ranks = ALONE,
-) -> list[tuple[FoundObject, ...]]:
+) -> FoundInAll:
     """What the detector finds in each picture; `progress` is told how many are done, and of how many.
 
-    Of several ranks each looks at its share of the pictures; the first returns what all have found, the others nothing.
+    A picture that cannot be read is noted and passed over. Of several ranks each looks at its share of the pictures;
+    the first returns what all have found, the others nothing.
     """
-    found = []
+    shares: list[tuple[tuple[FoundObject, ...], str]] = []
     for index in range(ranks.rank, len(data), ranks.count):
-        found.append(detector(data[index].image, LOWEST_SCORE).objects)
+        try:
+            image = data[index].image
+        except ValueError as error:
+            shares.append(((), str(error)))
+        else:
+            shares.append((detector(image, LOWEST_SCORE).objects, ""))
         progress(min(index + ranks.count, len(data)), len(data))
-    return ranks.gathered(found)
+    gathered = ranks.gathered(shares)
+    unreadable = {index: wrong for index, (_, wrong) in enumerate(gathered) if wrong}
+    return FoundInAll(tuple(objects for objects, _ in gathered), unreadable)
 
 
 def result_kinds(model: ModelConfig) -> tuple[Kind, ...]:

@@ -13,12 +13,15 @@ from maskrcnn.person import PERSON_KEYPOINTS, PERSON_SKELETON
 from maskrcnn.settings import (
     ConfigurationError,
     Count,
+    Divisor,
     Fraction,
     Names,
     NotNegative,
     Positive,
     PositiveNumbers,
+    Samples,
     Section,
+    Slots,
     Whole,
 )
 from maskrcnn.variant import VariantConfig
@@ -42,7 +45,7 @@ class ImageConfig(Section):
     interpolation: Literal["antialias", "float", "bytes"] = "antialias"
     """antialias: Pillow's, kind to small text. float, bytes: plain bilinear before or after normalisation, with
     fractions kept (torchvision) or rounded to whole bytes (MMDetection); weights trained so want it so."""
-    size_divisor: Count = 32
+    size_divisor: Divisor = 32
     """Images are padded to a multiple of this; 1 for none (MMOCR when testing)."""
 
 
@@ -126,14 +129,14 @@ class RPNConfig(Section):
     if their IoU reaches `low_quality_iou` (MMDetection); own_best: it becomes positive for the ground truth that
     itself overlaps most, without a floor (torchvision)."""
     low_quality_iou: Fraction = 0.3
-    samples: Count = 256
+    samples: Slots = 256
     positive_fraction: Fraction = 0.5
-    candidates_train: Count = 2000
+    candidates_train: Slots = 2000
     """Best scores of each level before NMS."""
-    candidates_test: Count = 1000
-    proposals_train: Count = 1000
+    candidates_test: Slots = 1000
+    proposals_train: Slots = 1000
     """Best scores of all levels together after NMS."""
-    proposals_test: Count = 1000
+    proposals_test: Slots = 1000
     nms_iou: Fraction = 0.7
     minimum_size: NotNegative = 1e-3
     """Proposals with a shorter side are dropped."""
@@ -155,14 +158,14 @@ class BoxHeadConfig(Section):
     """From proposals to classes and boxes (Fast R-CNN; paper section 3 and figure 4, right)."""
 
     pooled_size: Count = 7
-    sampling_ratio: Whole = 2
+    sampling_ratio: Samples = 2
     """Sample points along a side of an RoIAlign bin; 0: as many as the bin has feature cells (MMDetection)."""
     aligned: bool = True
     """RoIAlign's half-pixel shift; False for torchvision's weights."""
     hidden: Count = 1024
     norm: Literal["none", "batch"] = "none"
     """Of both hidden layers, over the sampled RoIs of a batch; learning from nothing is faster with it."""
-    samples: Count = 512
+    samples: Slots = 512
     positive_fraction: Fraction = 0.25
     positive_iou: Fraction = 0.5
     low_quality: bool = False
@@ -184,7 +187,7 @@ class BoxHeadConfig(Section):
     nms_iou: Fraction = 0.5
     nms_in_original_pixels: bool = True
     """Boxes are scaled back before the last NMS (MMDetection) or after it (torchvision); rounding differs."""
-    detections: Count = 100
+    detections: Slots = 100
 
 
 @dataclass(frozen=True)
@@ -194,7 +197,7 @@ class MaskHeadConfig(Section):
     enabled: bool = True
     pooled_size: Count = 14
     """Half the mask's size: the head ends in a stride-2 deconvolution."""
-    sampling_ratio: Whole = 2
+    sampling_ratio: Samples = 2
     aligned: bool = True
     convolutions: Whole = 4
     channels: Count = 256
@@ -221,7 +224,7 @@ class KeypointHeadConfig(Section):
     """Pairs of names that pictures join by a line."""
     pooled_size: Count = 14
     """A quarter of the heat map's size: a stride-2 deconvolution, then twice as large once more."""
-    sampling_ratio: Whole = 2
+    sampling_ratio: Samples = 2
     aligned: bool = True
     convolutions: Whole = 8
     channels: Count = 512

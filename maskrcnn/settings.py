@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
+import reprlib
 import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
@@ -29,6 +30,11 @@ class Limit(NamedTuple):
 
 Whole = Annotated[int, Limit("0 or more", lambda value: value >= 0)]
 Count = Annotated[int, Limit("1 or more", lambda value: value >= 1)]
+Slots = Annotated[int, Limit("1 to 100,000", lambda value: 1 <= value <= 100_000)]
+"""Of what a picture may have so many: memory is taken for all of them, whether they are there or not."""
+Samples = Annotated[int, Limit("0 to 64", lambda value: 0 <= value <= 64)]
+"""Along each side of a bin: the square of them is computed for each."""
+Divisor = Annotated[int, Limit("1 to 1,024", lambda value: 1 <= value <= 1024)]
 NotNegative = Annotated[float, Limit("0 or more", lambda value: value >= 0)]
 Epochs = Annotated[float, Limit("0 to 1,000,000", lambda value: 0 <= value <= 1_000_000)]
 Positive = Annotated[float, Limit("more than 0", lambda value: value > 0)]
@@ -62,11 +68,11 @@ def section_from_dict(section: type[AnySection], values: Any, name: str = "") ->
     ConfigurationError for unknown and for wrong settings.
     """
     if not isinstance(values, dict):
-        raise ConfigurationError(f"{name or section.__name__}: found {values!r}, expected a section")
+        raise ConfigurationError(f"{name or section.__name__}: found {shown(values)}, expected a section")
     kinds = get_type_hints(section, include_extras=True)
     unknown = sorted(map(str, values.keys() - kinds.keys()))
     if unknown:
-        raise ConfigurationError(f"{name or section.__name__}: unknown settings {unknown}")
+        raise ConfigurationError(f"{name or section.__name__}: unknown settings {shown(unknown)}")
     arguments = {}
     for key, value in values.items():
         kind, full_name = kinds[key], f"{name}.{key}".lstrip(".")
@@ -83,9 +89,11 @@ def override(section: AnySection, assignments: list[str]) -> AnySection:
     """
     values, valid = dataclasses.asdict(section), setting_names(section)
     for assignment in assignments:
+        if not isinstance(assignment, str):
+            raise ConfigurationError(f"found {shown(assignment)}, expected section.key=value")
         key, separator, text = assignment.partition("=")
         if not separator:
-            raise ConfigurationError(f"{assignment!r}: expected section.key=value")
+            raise ConfigurationError(f"{shown(assignment)}: expected section.key=value")
         if key not in valid:
             near = difflib.get_close_matches(key, valid, n=3, cutoff=0.0)
             raise ConfigurationError(f"{key}: no such setting; nearest: {', '.join(near)}")
@@ -136,9 +144,17 @@ def _parse(text: str, current: Any, key: str) -> Any:
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
-        raise ConfigurationError(f"{key}: cannot read {text!r}; it is now {current!r}") from error
+        raise ConfigurationError(f"{key}: cannot read {shown(text)}; it is now {current!r}") from error
     return (value,) if isinstance(current, tuple) and not isinstance(value, tuple | list) else value
 
+
+def shown(value: Any) -> str:
+    """A value in a message, which is a line of some length, whatever a file holds."""
+    return _SHORTENED.repr(value)
+
+
+_SHORTENED = reprlib.Repr()
+_SHORTENED.maxstring = _SHORTENED.maxother = _SHORTENED.maxlong = 120
 
 _WORDS = {int: "a whole number", float: "a finite number", bool: "True or False", str: "text", tuple: "a list"}
 
@@ -167,4 +183,4 @@ def _check(value: Any, kind: Any, name: str) -> None:
         accepted = isinstance(value, origin or kind) and (kind is bool or not isinstance(value, bool))
         expected = _WORDS.get(origin or kind, "a section")
     if not accepted:
-        raise ConfigurationError(f"{name}: found {value!r}, expected {expected}")
+        raise ConfigurationError(f"{name}: found {shown(value)}, expected {expected}")

@@ -131,6 +131,15 @@ def test_names_with_control_characters_are_refused_and_quoted(tmp_path, name):
         assert str(error.value).isprintable()
 
 
+def test_a_name_longer_than_that_of_any_file_is_refused(tmp_path):
+    path = tmp_path / "x.zip"
+    path.write_bytes(zipped({"a/" * 300 + "b" * 255: b"x"}))
+    assert len(Files(path).names) == 1
+    path.write_bytes(zipped({"b" * 256: b"x"}))
+    with pytest.raises(ValueError, match=r"x\.zip: found a name of 256 letters, expected at most 255, as files have$"):
+        Files(path)
+
+
 def test_names_in_other_scripts_are_fine(tmp_path):
     names = ["Straße 1.txt", "夏\u3000の日.txt", "\N{FAMILY}.txt"]
     (tmp_path / "x.zip").write_bytes(zipped(dict.fromkeys(names, b"x")))

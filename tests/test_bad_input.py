@@ -80,8 +80,11 @@ def test_evaluation_and_prediction_name_it_too(capsys, data, weights, kind):
     content, message = damaged_pictures()[kind]
     path = data / "ch4_test_images" / "img_2.jpg"
     path.write_bytes(content)
-    said = mistake(capsys, "evaluate", weights, "--data", data, "--out", data.parent / "e", "--split", "test")
-    assert said.startswith(message)
+    code = main(["evaluate", str(weights), "--data", str(data), "--out", str(data.parent / "e"), "--split", "test"])
+    said, told = capsys.readouterr()
+    assert code == MISTAKE and any(line.startswith(message) for line in said.splitlines())
+    counts = "1 of 2 pictures cannot be read and counted as pictures in which nothing was found: "
+    assert f"maskrcnn evaluate: {counts}{message}" in told and "Traceback" not in told
     said = mistake(capsys, "predict", weights, path, "--out", data.parent / "found")
     assert said.startswith("1 of 1 picture cannot be read: ") and message.removeprefix("img_2.jpg") in said
 

@@ -7,6 +7,7 @@ import os
 import pickle
 import resource
 import signal
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -178,7 +179,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path, save):
 def test_a_file_of_another_kind_is_told_from_weights(tmp_path):
     path = tmp_path / "README.md"
     path.write_text("# Weights, and what else is here\n")
-    expected = "found no file that PyTorch saved, expected weights or a training checkpoint"
+    expected = "it begins b'# Weights, and w', expected what PyTorch or pickle writes"
     assert one_line(path, load_weights) == f"{path}: refused: {expected}"
 
 
@@ -211,7 +212,7 @@ def test_files_of_others_are_refused(tmp_path):
     torch.save({"conv1.weight": torch.zeros(1)}, path)
     assert "not a training checkpoint: found ['conv1.weight'], expected" in one_line(path)
     torch.save([1, 2], path)
-    assert "not a training checkpoint: found list, expected" in one_line(path)
+    assert "refused: it holds a list, expected weights by name" in one_line(path)
     safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors")
     assert "no configuration in its metadata" in one_line(tmp_path / "a.safetensors", load_weights)
     for config in ("{", json.dumps({"nime": "x"}), "[" * 100_000):
@@ -225,6 +226,7 @@ def test_files_of_others_are_refused(tmp_path):
         ("step", -1),
         ("step", "7"),
         ("seconds", None),
+        ("seconds", float("nan")),
         ("model", None),
         ("model", {"a": 1}),
         ("average", {1: 2}),
@@ -253,6 +255,27 @@ def test_a_tensor_without_all_its_numbers_is_refused(tmp_path, part, make):
     path = tmp_path / "checkpoint.pt"
     save_checkpoint(path, replace(a_checkpoint(), **{part: {"0.weight": make()}}))
     assert "refused" in (message := one_line(path)) or message.endswith(f"{part} of an unexpected kind")
+
+
+def test_a_key_whose_hash_nobody_lives_to_see_is_refused(tmp_path):
+    """Each tuple holds the one before it twice: a hundred bytes, 2^60 numbers to whoever asks for the hash."""
+    doubled = b"K\x01" + b"".join(b"q%ch%c\x86" % (number, number) for number in range(60))
+    with zipfile.ZipFile(tmp_path / "checkpoint.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02}" + doubled + b"K\x01s.")
+        archive.writestr("archive/version", "3\n")
+    assert "refused: found a key of a dictionary that is a tuple" in one_line(tmp_path / "checkpoint.pt")
+
+
+def test_a_deep_configuration_is_refused(tmp_path):
+    path, deep = tmp_path / "checkpoint.pt", "text"
+    for _ in range(400):
+        deep = [deep]
+    save_checkpoint(path, a_checkpoint())
+    values = torch.load(path, weights_only=True)
+    values["config"]["name"] = deep
+    torch.save(values, path)
+    said = one_line(path)
+    assert "its configuration cannot be read: " in said and len(said) < 300
 
 
 def test_a_checkpoint_with_unknown_settings_is_refused(tmp_path):

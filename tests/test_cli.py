@@ -150,6 +150,7 @@ def failing(monkeypatch):
         (MemoryError(), "out of memory; a smaller model.image.long_side, data.crop or training.batch_size (--set)"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), "out of memory, asked for 2 GiB; "),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), "out of memory"),
+        (RuntimeError('torch_call_dispatcher( "aten::new_empty", "", ...) API call failed'), "out of memory"),
     ],
 )
 def test_errors_of_input_and_memory_become_one_line(capsys, failing, error, line):

@@ -9,7 +9,7 @@ from PIL import Image
 from small_coco import small_coco, write_coco
 from small_text import SETTINGS, mistake, run, save_small_weights, write_icdar2015
 
-from maskrcnn.cli import main
+from maskrcnn.cli import MISTAKE, main
 from maskrcnn.data.coco import COCO
 from maskrcnn.detector import load
 from maskrcnn.ops import run_length
@@ -59,6 +59,28 @@ def test_evaluation_prints_and_writes_average_precision(capsys, root, weights, t
     first = next(objects[0] for objects in expected if objects)
     assert masks[0]["score"] == first.score and masks[0]["category_id"] == data.category_ids[first.label - 1]
     assert Image.open(tmp_path / "examples.jpg").width > 1400
+
+
+def test_a_picture_that_cannot_be_read_is_scored_as_missed_and_told(capsys, weights, tmp_path):
+    data = write_coco(tmp_path / "data", None, "annotations/instances_val2017.json", "val2017")
+    arguments = ["evaluate", str(weights), "--data", str(data), "--out", str(tmp_path / "out")]
+    (data / "val2017" / "b.png").write_bytes((data / "val2017" / "b.png").read_bytes()[:100])
+    (data / "val2017" / "a.png").write_text("404 not found")
+    capsys.readouterr()
+    assert main(arguments) == MISTAKE
+    said, told = capsys.readouterr()
+    lines = said.splitlines()
+    assert lines[0].startswith("bbox: AP 0.000") and lines[-2].startswith("b.png: found a damaged or truncated picture")
+    assert lines[-1].startswith("a.png: found a file that begins b'404 not found', expected a picture")
+    counts = "maskrcnn evaluate: 2 of 3 pictures cannot be read and counted as pictures in which nothing was found: "
+    assert told.splitlines()[-1].startswith(f"{counts}b.png: ") and told.endswith("; and 1 more\n")
+    assert {record["image_id"] for record in json.loads((tmp_path / "out" / "bbox.json").read_text())} <= {20}
+    assert Image.open(tmp_path / "out" / "examples.jpg").width > 1400
+    (data / "val2017" / "c.png").write_bytes(b"")
+    assert main(arguments) == MISTAKE
+    said, told = capsys.readouterr()
+    assert "3 of 3 pictures cannot be read" in told and "Traceback" not in told
+    assert [json.loads((tmp_path / "out" / f"{kind}.json").read_text()) for kind in ("bbox", "segm")] == [[], []]
 
 
 def test_predictions_are_drawn_and_written(capsys, root, weights, tmp_path):

@@ -162,7 +162,7 @@ def test_assignments_of_every_kind_of_value_change_nothing():
         (lambda: DataConfig(cut="masks"), "DataConfig.cut: found 'masks', expected one of"),
         (lambda: ImageConfig(mean=(0.5, 0.5)), "ImageConfig.mean: .* expected 3 values"),
         (lambda: ImageConfig(deviation=(0.2, 0.0, 0.2)), r"ImageConfig.deviation\[1\]: found 0.0"),
-        (lambda: ImageConfig(size_divisor=0), "ImageConfig.size_divisor: found 0, expected 1 or more"),
+        (lambda: ImageConfig(size_divisor=0), "ImageConfig.size_divisor: found 0, expected 1 to 1,024"),
         (lambda: AnchorConfig(sizes=(1, "x")), r"AnchorConfig.sizes\[1\]: found 'x', expected a finite number"),
         (lambda: AnchorConfig(sizes=(32.0, -64.0)), r"AnchorConfig.sizes\[1\]: found -64.0, expected more than 0"),
         (lambda: AnchorConfig(ratios=()), r"AnchorConfig.ratios: found \(\), expected one or more"),
@@ -390,3 +390,27 @@ def test_steps_and_epochs_together_are_refused(name):
 def test_epochs_that_no_training_has_are_refused(value):
     with pytest.raises(ConfigurationError, match=r"^training.epochs: found .*, expected"):
         Config().override([f"training.epochs={value}"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("model.rpn.proposals_test=1099511627776", "found 1099511627776, expected 1 to 100,000"),
+        ("model.box_head.detections=0", "found 0, expected 1 to 100,000"),
+        ("model.mask_head.sampling_ratio=65", "found 65, expected 0 to 64"),
+        ("model.image.size_divisor=2048", "found 2048, expected 1 to 1,024"),
+    ],
+)
+def test_what_would_take_all_memory_or_all_time_is_refused(setting, message):
+    with pytest.raises(ConfigurationError, match=message):
+        Config().override([setting])
+
+
+def test_a_message_has_an_end_whatever_is_found():
+    for value in ("x" * 10**6, ["x" * 1000] * 1000, {f"x{number}": 1 for number in range(10**4)}):
+        with pytest.raises(ConfigurationError) as error:
+            Config.from_dict({"training": {"steps": value}})
+        assert len(str(error.value)) < 1000
+        with pytest.raises(ConfigurationError) as error:
+            Config().override([value])
+        assert len(str(error.value)) < 1000

@@ -130,9 +130,18 @@ def test_nothing_in_nothing_out():
 # --- Gradients --------------------------------------------------------------------------------------------------------
 
 
-def test_gradients_are_those_of_pytorch_and_so_are_second_ones():
+@pytest.fixture
+def always_by_winograd(monkeypatch):
+    """However small the maps are, and in PyTorch if there are no compiled ops."""
+    monkeypatch.setattr(convolution, "FEWEST_TILES", 0)
+    monkeypatch.setattr(convolution, "LANES", convolution.LANES or 8)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_gradients_are_those_of_pytorch_and_so_are_second_ones(always_by_winograd, scaled):
     x, (kernel, bias) = maps(2, 16, 7, 9).requires_grad_(), layer(32, 16)
-    learning = (x, kernel.requires_grad_(), bias.requires_grad_())
+    scale = random(32, seed=8).requires_grad_() if scaled else torch.ones(32)
+    learning = (x, kernel.requires_grad_(), bias.requires_grad_(), *([scale] if scaled else []))
     direction = random(2, 32, 7, 9, seed=3)
     seconds = [random(*value.shape, seed=4 + index) for index, value in enumerate(learning)]
 
@@ -141,21 +150,59 @@ def test_gradients_are_those_of_pytorch_and_so_are_second_ones():
         along = sum((gradient * second).sum() for gradient, second in zip(first, seconds, strict=True))
         return *first, *torch.autograd.grad(along, learning)
 
-    found = derivatives(lambda: by_winograd(x, kernel, bias, 0))
-    expected = derivatives(lambda: F.conv2d(x, kernel, bias, padding=1))
+    found = derivatives(lambda: convolve(x, kernel, bias, padding=(1, 1), scale=scale if scaled else None))
+    expected = derivatives(lambda: F.conv2d(x, kernel * scale[:, None, None, None], bias, padding=1))
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4 * other.abs().max().item())
 
 
-def test_bfloat16_maps_teach_a_float32_kernel():
+@pytest.mark.parametrize(
+    "settings", [{"stride": (2, 2)}, {"padding": (2, 0), "dilation": (2, 1)}, {"groups": 2}, {"padding": (1, 1)}]
+)
+def test_gradients_with_a_scale_agree_with_finite_differences(settings):
+    """Of float64, which goes by PyTorch's convolution."""
+    x, kernel = maps(2, 4, 6, 7, dtype=torch.float64), random(6, 4 // settings.get("groups", 1), 3, 3, seed=1).double()
+    bias, scale = random(6, seed=2).double(), random(6, seed=3).double()
+    given = [value.requires_grad_() for value in (x, kernel, bias, scale)]
+    assert torch.autograd.gradcheck(lambda x, k, b, s: convolve(x, k, b, **settings, scale=s), given, fast_mode=True)
+
+
+def test_products_with_a_scale_are_not_kept_for_the_gradient():
+    x, (kernel, bias) = maps(1, 16, 8, 8), layer(32, 16)
+    kernel.requires_grad_()
+    result = convolve(x, kernel, bias, scale=torch.rand(32))
+    kept = {value.data_ptr() for value in result.grad_fn.saved_tensors if value.numel() == kernel.numel()}
+    assert kept == {kernel.data_ptr()}
+
+
+def test_only_what_learns_gets_a_gradient(always_by_winograd):
+    x, (kernel, bias) = maps(1, 16, 8, 8), layer(16, 16)
+    for learning in (x, kernel, bias):
+        learning.requires_grad_()
+        (gradient,) = torch.autograd.grad(convolve(x, kernel, bias, padding=(1, 1)).sum(), learning)
+        assert gradient.shape == learning.shape
+        learning.requires_grad_(False)
+
+
+def test_bfloat16_maps_teach_a_float32_kernel(always_by_winograd):
     x, (kernel, bias) = maps(1, 16, 16, 16, dtype=torch.bfloat16).requires_grad_(), layer(16, 16)
     learning = (x, kernel.requires_grad_(), bias.requires_grad_())
-    found = torch.autograd.grad(by_winograd(x, kernel, bias, 0).float().square().sum(), learning)
+    found = torch.autograd.grad(convolve(x, kernel, bias, padding=(1, 1)).float().square().sum(), learning)
     exact = F.conv2d(x.double(), kernel.double(), bias.double(), padding=1)
     exact = torch.autograd.grad(exact.square().sum(), learning)
     for one, other, value in zip(found, exact, learning, strict=True):
         assert one.dtype == value.dtype
         torch.testing.assert_close(one.double(), other.double(), rtol=0.02, atol=0.02 * other.abs().max().item())
+
+
+def test_autocast_gives_float32_maps_a_float32_gradient(always_by_winograd):
+    x, (kernel, bias) = maps(1, 16, 16, 16).requires_grad_(), layer(16, 16)
+    for settings in ({"padding": (1, 1)}, {"scale": torch.ones(16)}):
+        with torch.autocast("cpu", torch.bfloat16):
+            result = convolve(x, kernel.requires_grad_(), bias, **settings)
+        assert result.dtype == torch.bfloat16
+        of_maps, of_kernel = torch.autograd.grad(result.float().sum(), (x, kernel))
+        assert of_maps.dtype == of_kernel.dtype == torch.float32
 
 
 # --- Which way it goes ------------------------------------------------------------------------------------------------
@@ -164,9 +211,9 @@ def test_bfloat16_maps_teach_a_float32_kernel():
 @pytest.fixture
 def calls(monkeypatch):
     """How often the op was called."""
-    seen, op = [], register.torch.ops.maskrcnn.convolve_3x3
+    seen, by_winograd = [], convolution._by_winograd
     monkeypatch.setattr(convolution, "LANES", 8)
-    monkeypatch.setattr(convolution, "_by_winograd", lambda *given: seen.append(given) or op(*given))
+    monkeypatch.setattr(convolution, "_by_winograd", lambda *given: seen.append(given) or by_winograd(*given))
     return seen
 
 

@@ -210,6 +210,12 @@ def test_arrays_of_another_kind_are_refused(array, message):
         says()(array)
 
 
+@pytest.mark.parametrize("threshold", [float("nan"), float("inf"), -float("inf")])
+def test_a_threshold_that_is_no_number_is_refused(threshold):
+    with pytest.raises(ValueError, match=f"^score_threshold: found {threshold}, expected a number$"):
+        says()(np.zeros((5, 5, 3), np.uint8), threshold)
+
+
 def test_a_file_that_is_no_picture_is_named(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(ValueError, match=r"notes\.txt: found a file that begins b'hello'"):

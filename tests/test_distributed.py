@@ -195,6 +195,24 @@ def test_two_that_evaluate_print_what_one_prints(tmp_path):
     assert printed[0] == printed[1] and "threshold   recall" in printed[0]
 
 
+def test_of_two_that_evaluate_the_first_tells_of_all_pictures_that_cannot_be_read(tmp_path):
+    """One in each one's share: the score is that of one process, and neither waits for the other."""
+    data, weights = write_icdar2015(tmp_path / "data", test=4), save_small_weights(tmp_path / "small.safetensors")
+    for number in (2, 3):
+        (data / "ch4_test_images" / f"img_{number}.jpg").write_text("404 not found")
+    arguments = ["evaluate", str(weights), "--data", str(data), "--out", str(tmp_path / "out")]
+    one, two = (
+        subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=200)
+        for command in ([sys.executable, "-m", "maskrcnn", *arguments], torchrun(2, *arguments))
+    )
+    assert one.returncode == 2 and two.returncode != 0 and one.stdout == two.stdout
+    listed = [line for line in two.stdout.splitlines() if "404 not found" in line]
+    assert [line.partition(":")[0] for line in listed] == ["img_2.jpg", "img_3.jpg"]
+    said = [line for line in two.stderr.splitlines() if line.startswith("maskrcnn evaluate: ")]
+    assert said == [line for line in one.stderr.splitlines() if line.startswith("maskrcnn evaluate: ")]
+    assert len(said) == 1 and said[0].startswith("maskrcnn evaluate: 2 of 4 pictures cannot be read and counted as")
+
+
 def test_a_batch_that_two_cannot_share_is_refused_in_one_line_each(tmp_path):
     data = write_icdar2015(tmp_path / "data")
     arguments = ["train", "text_small", "--data", str(data), "--out", str(tmp_path / "run"), "--set", *SETTINGS]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from small_text import picture, small_config, small_model
 
+from maskrcnn.data.annotation_files import Annotations
 from maskrcnn.detector import Detector, Found
 from maskrcnn.evaluate import LOWEST_SCORE, Evaluation, above, evaluate_texts
 from maskrcnn.evaluation.result_files import read_image_texts
@@ -94,6 +95,40 @@ def test_pictures_are_ranked_worst_first_without_those_that_have_nothing_to_find
     # At 0.65: img_0 finds one of two, img_1 none; img_2 has no words and img_3 only don't-care ones.
     assert evaluation.ranked(0.65) == [1, 0]
     assert evaluation.ranked(0.3) == [0, 1]  # both perfect: in the order of the data set
+
+
+class Files(Pictures):
+    """TRUTHS in files, of which that of the second picture is damaged."""
+
+    names = tuple(f"img_{index}" for index in range(len(TRUTHS)))
+
+    def __getitem__(self, index: int) -> Sample:
+        if index == 1:
+            raise ValueError("img_1: found a damaged picture, expected a complete one")
+        return super().__getitem__(index)
+
+    def annotations(self, index: int) -> Annotations:
+        polygons, ignore = TRUTHS[index]
+        return Annotations(polygons, (), np.array(ignore, bool), ())
+
+
+def test_a_picture_that_cannot_be_read_counts_as_one_in_which_nothing_was_found(evaluation):
+    broken = evaluate_texts(Answers(), Files())
+    assert broken.unreadable == {1: "img_1: found a damaged picture, expected a complete one"}
+    assert [image.name for image in broken.images] == ["img_0", "img_1", "img_2", "img_3"]
+    # Its word is among the three to be found, its one finding is gone.
+    score = broken.at(0.3)
+    assert (score.matched, score.ground_truths, score.detections) == (2, 3, 3)
+    assert score.hmean < evaluation.at(0.3).hmean and evaluation.unreadable == {}
+    assert broken.ranked(0.65) == [0], "there is nothing to be seen of it"
+
+
+def test_a_picture_whose_words_nobody_knows_stops_the_evaluation():
+    class WithoutAnnotations(Files):
+        annotations = property()
+
+    with pytest.raises(ValueError, match=r"^img_1: found a damaged picture"):
+        evaluate_texts(Answers(), WithoutAnnotations())
 
 
 def test_above_keeps_what_reaches_the_threshold_best_first():

@@ -65,7 +65,7 @@ def test_the_truth_scores_one(data, tmp_path):
     told = []
     found = find_objects(KnowsTheTruth(data), data, lambda done, total: told.append((done, total)))
     assert told == [(1, 3), (2, 3), (3, 3)]
-    paths = write_results(found, data, category_ids(CLASSES, data), ("bbox", "segm"), tmp_path)
+    paths = write_results(found.objects, data, category_ids(CLASSES, data), ("bbox", "segm"), tmp_path)
     for kind in ("bbox", "segm"):
         numbers = score_results(paths[kind], data, kind).numbers()
         assert numbers["AP"] == numbers["AP50"] == numbers["AR100"] == pytest.approx(1.0)
@@ -74,7 +74,7 @@ def test_the_truth_scores_one(data, tmp_path):
 
 def test_result_files_by_hand(data, tmp_path):
     found = find_objects(KnowsTheTruth(data), data)
-    paths = write_results(found, data, category_ids(CLASSES, data), ("bbox", "segm"), tmp_path)
+    paths = write_results(found.objects, data, category_ids(CLASSES, data), ("bbox", "segm"), tmp_path)
     assert paths == {"bbox": tmp_path / "bbox.json", "segm": tmp_path / "segm.json"}
     boxes, masks = (json.loads(path.read_text()) for path in paths.values())
     # Ids of the file, not numbers of pictures or labels: 30 and 10 are pictures, 7 the cat, 3 the dog.
@@ -90,10 +90,24 @@ def test_result_files_by_hand(data, tmp_path):
 def test_masks_are_scored_as_masks(data, tmp_path):
     """In picture 10 the boxes are right and the masks are empty."""
     found = find_objects(KnowsTheTruth(data, wrong=(10,)), data)
-    paths = write_results(found, data, category_ids(CLASSES, data), ("bbox", "segm"), tmp_path)
+    paths = write_results(found.objects, data, category_ids(CLASSES, data), ("bbox", "segm"), tmp_path)
     scores = {kind: score_results(path, data, kind).numbers()["AP"] for kind, path in paths.items()}
     # Of the cats, one of two is found, with full precision up to recall 0.5; the only dog that counts is missed.
     assert scores == {"bbox": pytest.approx(1.0), "segm": pytest.approx(51 / 101 / 2)}
+
+
+def test_a_picture_that_cannot_be_read_counts_as_one_in_which_nothing_was_found(data, tmp_path):
+    """Otherwise the average precision of 1.0 that the others have would stay."""
+    detector = KnowsTheTruth(data)
+    (tmp_path / "data" / "train2017" / "a.png").unlink()
+    told = []
+    found = find_objects(detector, data, lambda done, total: told.append((done, total)))
+    assert told == [(1, 3), (2, 3), (3, 3)] and list(map(len, found.objects)) == [2, 0, 0]
+    assert found.unreadable == {1: "a.png: found no such file, expected a picture"}
+    paths = write_results(found.objects, data, category_ids(CLASSES, data), ("bbox",), tmp_path)
+    assert {record["image_id"] for record in json.loads(paths["bbox"].read_text())} == {30}
+    # Of the cats, one of two is found, with full precision up to recall 0.5; the only dog that counts is missed.
+    assert score_results(paths["bbox"], data, "bbox").numbers()["AP"] == pytest.approx(51 / 101 / 2)
 
 
 def test_nothing_found_scores_nothing_but_is_scored(data, tmp_path):

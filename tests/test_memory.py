@@ -221,7 +221,7 @@ def test_a_network_too_large_for_memory_is_told_with_its_file(tmp_path, monkeypa
 
 
 def test_a_checkpoint_too_large_for_memory_is_not_called_damaged(tmp_path, monkeypatch):
-    (tmp_path / "checkpoint.pt").write_bytes(b"x")
+    torch.save({}, tmp_path / "checkpoint.pt")
     monkeypatch.setattr("maskrcnn.training.checkpoint.torch.load", lambda *arguments, **more: bytearray(TOO_MUCH))
     with pytest.raises(ValueError, match=r"checkpoint.pt: refused: out of memory for what it holds, or says that it"):
         load_checkpoint(tmp_path / "checkpoint.pt")

@@ -85,6 +85,30 @@ def test_whole_numbers_of_numpy_are_whole_numbers(op, name):
     assert torch.equal(CALLS[op](**{name: np.int64(2)}), CALLS[op](**{name: 2}))
 
 
+@pytest.mark.parametrize("op, name", WHOLE)
+@pytest.mark.parametrize("value", [2**31, 2**63, 10**30])
+def test_a_number_of_which_no_tensor_has_so_many_is_refused(op, name, value):
+    with pytest.raises(ValueError, match=f"^{op}: {name} must be less than 2\\^31, found {value}$"):
+        CALLS[op](**{name: value})
+
+
+def test_numbers_of_8_bits_are_refused():
+    boxes = BOXES.to(torch.float8_e4m3fn)
+    message = "^nms: boxes must have floating-point numbers of 16 bits or more, found torch.float8_e4m3fn$"
+    with pytest.raises(TypeError, match=message):
+        ops.nms(boxes, BOXES[:, 0], iou_threshold=0.5, max_keep=2)
+
+
+def test_whether_rois_are_aligned_is_a_flag():
+    with pytest.raises(TypeError, match=r"^pyramid_roi_align: aligned must be True or False, found 1$"):
+        CALLS["pyramid_roi_align"](aligned=1)
+
+
+def test_sparse_tensors_are_refused():
+    with pytest.raises(TypeError, match=r"^nms: boxes must be a tensor of floating-point numbers, found .*sparse_coo$"):
+        ops.nms(BOXES.to_sparse(), BOXES[:, 0], iou_threshold=0.5, max_keep=2)
+
+
 def test_sizes_that_are_known_only_when_a_graph_runs_are_whole_numbers():
     kinds = []
 

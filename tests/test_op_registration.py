@@ -24,8 +24,8 @@ def differentiable(*tensors: torch.Tensor) -> list[torch.Tensor]:
 
 ARGUMENTS = {
     "convolve_3x3": lambda last: (
-        torch.randn(2, 16, 5, 6, generator=torch.Generator().manual_seed(0)).requires_grad_(),
-        torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(1)).requires_grad_(),
+        torch.randn(2, 16, 5, 6, generator=torch.Generator().manual_seed(0)),
+        torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(1)),
         torch.ones(16) if last else None,
         4,
     ),

@@ -392,3 +392,10 @@ def test_a_few_bytes_cannot_claim_all_memory():
     zigzag = np.stack([np.arange(20_000) % 2 * 30_000, np.arange(20_000)], axis=1)
     with pytest.raises(ValueError, match="cross up to 600000000 columns of pixels, expected at most 268435456"):
         run_length.from_polygons([zigzag], 30_000, 30_000)
+
+
+@pytest.mark.parametrize("function", [run_length.decode, run_length.merge, run_length.area, run_length.box])
+def test_what_is_no_code_is_named_by_its_place(function):
+    code = run_length.encode(np.ones((1, 2, 3), bool))[0]
+    with pytest.raises(TypeError, match=r"^run lengths: expected codes, found at 1 'x'$"):
+        function([code, "x"])

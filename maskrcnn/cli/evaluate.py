@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from maskrcnn.cli.arguments import add_data, add_settings, all_settings
@@ -15,6 +15,7 @@ from maskrcnn.data.sources import RENDERED, open_data
 from maskrcnn.detector import Detector, available_device, load
 from maskrcnn.evaluate import Evaluation, above, evaluate_texts
 from maskrcnn.evaluate_objects import (
+    FoundInAll,
     category_ids,
     check_keypoints,
     find_objects,
@@ -26,9 +27,10 @@ from maskrcnn.evaluation.coco_overlaps import PERSON_SIGMAS
 from maskrcnn.evaluation.protocols import PROTOCOLS
 from maskrcnn.evaluation.text_scores import best_of, match_image
 from maskrcnn.files import write_json
-from maskrcnn.objects import WORTH_SHOWING, FoundObject
+from maskrcnn.objects import WORTH_SHOWING
 from maskrcnn.training.distributed import Ranks, joined
 from maskrcnn.visualize import contact_sheet, draw_matches, draw_objects, draw_sample, precision_recall
+from maskrcnn.wording import counted
 
 HELP = "score a detector on a data set, and draw its best and worst pictures"
 DETAILS = """
@@ -41,6 +43,9 @@ Of a detector of objects, prints COCO's numbers for boxes, and for masks and key
   bbox.json, segm.json, keypoints.json  what was found, as COCO's result files
   examples.jpg                          what there is to be found, and beside it what was found
 
+A picture that cannot be read counts as one in which nothing was found: its words or objects are missed, so that it
+cannot raise a score. All of them are listed after the scores, and the exit code is 2.
+
 Started by torchrun, each process looks at its share of the pictures; the numbers are those of one.
 
 examples:
@@ -49,6 +54,8 @@ examples:
 """
 DRAWN = 6
 """Pictures on each of the two sheets."""
+COUNTS = "counted as pictures in which nothing was found"
+"""What becomes of those that cannot be read."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,12 +72,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Prints the scores of a data set: of texts, recall, precision and hmean; of objects, average precision."""
+    """Prints the scores of a data set: of texts, recall, precision and hmean; of objects, average precision.
+
+    Raises ValueError in the end if pictures could not be read.
+    """
     with joined() as ranks:
-        _evaluate(arguments, ranks)
+        pictures, unreadable = _evaluate(arguments, ranks)
+    # Not before the processes have parted: the others would wait for the first.
+    if unreadable:
+        wrong = list(unreadable.values())
+        for message in wrong:
+            print(message)
+        share = f"{len(wrong):,} of {counted(pictures, 'pictures')} cannot be read and {COUNTS}"
+        more = f"; and {len(wrong) - 1:,} more" if len(wrong) > 1 else ""
+        raise ValueError(f"{share}: {wrong[0]}{more}")
 
 
-def _evaluate(arguments: argparse.Namespace, ranks: Ranks) -> None:
+def _evaluate(arguments: argparse.Namespace, ranks: Ranks) -> tuple[int, Mapping[int, str]]:
+    """How many pictures there are; and, in the first process, what is wrong with those that could not be read."""
     with ranks.heard_once():
         detector = load(arguments.weights, available_device(), all_settings(arguments))
         samples = open_data(arguments.data, arguments.split, detector.config)
@@ -86,14 +105,15 @@ def _evaluate(arguments: argparse.Namespace, ranks: Ranks) -> None:
         evaluation = evaluate_texts(detector, samples, progress, sweep_ignores, ranks)
         if ranks.is_first:
             _tell_of_texts(evaluation, detector, samples, out, json_file)
-    else:
-        if not isinstance(samples, COCO):
-            raise ValueError("--data: these weights find objects, expected a data set in the layout of COCO")
-        ids = category_ids(detector.config.model.class_names, samples)
-        check_keypoints(detector.config.model, samples)
-        found = find_objects(detector, samples, progress, ranks)
-        if ranks.is_first:
-            _tell_of_objects(found, detector, samples, ids, out, json_file)
+        return len(samples), evaluation.unreadable
+    if not isinstance(samples, COCO):
+        raise ValueError("--data: these weights find objects, expected a data set in the layout of COCO")
+    ids = category_ids(detector.config.model.class_names, samples)
+    check_keypoints(detector.config.model, samples)
+    found = find_objects(detector, samples, progress, ranks)
+    if ranks.is_first:
+        _tell_of_objects(found, detector, samples, ids, out, json_file)
+    return len(samples), found.unreadable
 
 
 def _tell_of_texts(
@@ -112,14 +132,14 @@ def _tell_of_texts(
 
 
 def _tell_of_objects(
-    found: Sequence[Sequence[FoundObject]],
+    found: FoundInAll,
     detector: Detector,
     data: COCO,
     ids: Sequence[int],
     out: Path,
     json_file: Path | None,
 ) -> None:
-    paths = write_results(found, data, ids, result_kinds(detector.config.model), out)
+    paths = write_results(found.objects, data, ids, result_kinds(detector.config.model), out)
     scores = {}
     for kind, path in paths.items():
         if kind == "keypoints" and len(data.keypoint_names) != len(PERSON_SIGMAS):
@@ -138,12 +158,14 @@ def _in_digits(number: float | None) -> str:
     return "none" if number is None else f"{number:.3f}"
 
 
-def draw_examples(found: Sequence[Sequence[FoundObject]], data: COCO, path: Path) -> None:
-    """Writes a sheet of DRAWN pictures, spread over the data set: what there is in them, and what was found."""
+def draw_examples(found: FoundInAll, data: COCO, path: Path) -> None:
+    """Writes a sheet of DRAWN pictures, spread over those that could be read: what there is in them, and what was
+    found."""
     pictures, captions = [], []
-    for index in range(0, len(data), max(1, -(-len(data) // DRAWN))):
+    readable = [index for index in range(len(data)) if index not in found.unreadable]
+    for index in readable[:: max(1, -(-len(readable) // DRAWN))]:
         sample = data[index]
-        shown = [one for one in found[index] if one.score >= WORTH_SHOWING]
+        shown = [one for one in found.objects[index] if one.score >= WORTH_SHOWING]
         pictures.append(draw_sample(sample, data.class_names, skeleton=data.skeleton))
         pictures.append(draw_objects(sample.image, shown, data.keypoint_names, data.skeleton))
         captions += [f"{sample.name}: {len(sample.labels)} objects", f"{len(shown)} found"]

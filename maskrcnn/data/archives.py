@@ -22,6 +22,9 @@ LARGEST_TEXTS = 128 * 2**20
 MOST_FILES = 200_000
 """Entries of one zip."""
 
+LONGEST_NAME = 255
+"""Letters of the bare name of an entry; names come back in messages."""
+
 # Control characters, lone surrogates, line and paragraph separators: what no terminal shows as a name in one line.
 _UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
 
@@ -148,6 +151,9 @@ class Files:
                 continue
             if path.name[0] == "." or "__MACOSX" in path.parts:
                 continue
+            if len(path.name) > LONGEST_NAME:
+                found = f"a name of {len(path.name):,} letters"
+                raise ValueError(f"{self.path}: found {found}, expected at most {LONGEST_NAME}, as files have")
             if path.name in named:
                 raise ValueError(f"{self.path}: found {path.name} twice, expected each name once")
             named[path.name] = entry

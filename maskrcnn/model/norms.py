@@ -100,9 +100,8 @@ def convolve_and_normalise(x: Tensor, convolution: nn.Conv2d, norm: nn.Module) -
     scale, shift = scale_and_shift(norm)
     if convolution.bias is not None:
         shift = shift + convolution.bias * scale
-    kernel = (convolution.weight * scale[:, None, None, None]).to(convolution.weight.dtype)
     shape = (convolution.stride, convolution.padding, convolution.dilation, convolution.groups)
-    return convolve(x, kernel, shift.to(kernel.dtype), *shape)
+    return convolve(x, convolution.weight, shift.to(convolution.weight.dtype), *shape, scale=scale)
 
 
 def make_norm(kind: str, channels: int, eps: float) -> nn.Module:

@@ -172,6 +172,8 @@ def pyramid_roi_align(
     named_strides = {f"strides[{index}]": stride for index, stride in enumerate(strides)}
     require_number("pyramid_roi_align", **named_strides, finest_size=finest_size)
     require_whole_number("pyramid_roi_align", output_size=output_size, sampling_ratio=sampling_ratio)
+    if not isinstance(aligned, bool):
+        raise TypeError(f"pyramid_roi_align: aligned must be True or False, found {describe(aligned)}")
     if len(strides) != len(features):
         raise ValueError(f"pyramid_roi_align: {len(features)} feature levels but {len(strides)} strides")
     if not all(0 < size < math.inf for size in (*strides, finest_size)):

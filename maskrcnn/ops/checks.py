@@ -11,7 +11,9 @@ from torch import Tensor
 
 def kind_of(value: object) -> str:
     """What a value is, in words for a message."""
-    return f"a tensor of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    return f"a tensor of {value.dtype}" if value.layout == torch.strided else f"a tensor of {value.layout}"
 
 
 def describe(value: object) -> str:
@@ -24,28 +26,40 @@ def shape_of(tensor: Tensor) -> tuple[int, ...]:
     return tuple(tensor.shape)
 
 
+def _is_dense(value: object) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided
+
+
 def require_floating_point(op: str, **tensors: Tensor) -> None:
-    """Raises TypeError for the first argument that is no tensor of floating-point numbers."""
+    """Raises TypeError for the first argument that is no tensor of floating-point numbers.
+
+    Those of 8 bits are for storage: PyTorch does no arithmetic with them.
+    """
     for name, tensor in tensors.items():
-        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+        if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.itemsize == 1:
+            raise TypeError(f"{op}: {name} must have floating-point numbers of 16 bits or more, found {tensor.dtype}")
+        if not _is_dense(tensor) or not tensor.is_floating_point():
             raise TypeError(f"{op}: {name} must be a tensor of floating-point numbers, found {kind_of(tensor)}")
 
 
 def require_dtype(op: str, dtype: torch.dtype, **tensors: Tensor) -> None:
     """Raises TypeError for the first argument that is no tensor of this dtype."""
     for name, tensor in tensors.items():
-        if not isinstance(tensor, Tensor) or tensor.dtype != dtype:
+        if not _is_dense(tensor) or tensor.dtype != dtype:
             raise TypeError(f"{op}: {name} must be a tensor of {dtype}, found {kind_of(tensor)}")
 
 
 def require_whole_number(op: str, **values: int) -> None:
-    """Raises TypeError for the first argument that is no whole number; 2.0 is none, and True is none either.
+    """Raises TypeError for the first argument that is no whole number; 2.0 is none, and True is none either. Raises
+    ValueError for one of 2^31 or more, of which no tensor has so many.
 
     What torch.compile and torch.export put in the place of a number that is not known yet, a `torch.SymInt`, is one.
     """
     for name, value in values.items():
         if not isinstance(value, numbers.Integral | torch.SymInt) or isinstance(value, bool):
             raise TypeError(f"{op}: {name} must be a whole number, found {describe(value)}")
+        if not isinstance(value, torch.SymInt) and value >= 2**31:
+            raise ValueError(f"{op}: {name} must be less than 2^31, found {describe(value)}")
 
 
 def require_number(op: str, **values: float) -> None:

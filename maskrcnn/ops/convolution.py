@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,6 +16,15 @@ FEWEST_TILES = 128
 """Of 4 x 4 results. Transforming the kernel takes as long as computing about so many."""
 
 
+class _Shape(NamedTuple):
+    """What there is to a convolution beside its numbers."""
+
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+
+
 def convolve(
     maps: Tensor,
     kernel: Tensor,
@@ -22,29 +33,86 @@ def convolve(
     padding: tuple[int, int] = (0, 0),
     dilation: tuple[int, int] = (1, 1),
     groups: int = 1,
+    scale: Tensor | None = None,
 ) -> Tensor:
     """`torch.nn.functional.conv2d`: maps (B, I, H, W), kernel (O, I / groups, h, w), bias (O,) -> (B, O, H', W').
 
     On a processor with wide registers, a 3 x 3 kernel that keeps the size of large maps, channels last in memory, goes
     by Winograd's algorithm F(4 x 4, 3 x 3) (arXiv 1509.09308): a quarter of the multiplications, and the same up to
     rounding. Maps are float32 or bfloat16; either is computed in float32, and weights are not rounded to bfloat16.
+
+    scale (O,) is a factor of the kernel of each output channel. Its products are made again for the gradient instead
+    of being kept until then: of a whole backbone they would take as much memory as its weights.
     """
-    keeps_size = kernel.shape[2:] == (3, 3) and stride == padding == dilation == (1, 1) and groups == 1
-    if not (keeps_size and maps.device.type == "cpu" and _pays(maps, kernel)):
-        return F.conv2d(maps, kernel, bias, stride, padding, dilation, groups)
+    shape = _Shape(stride, padding, dilation, groups)
+    learning = any(value is not None and value.requires_grad for value in (maps, kernel, bias, scale))
+    if torch.is_grad_enabled() and learning and (scale is not None or _goes_by_winograd(maps, kernel, shape)):
+        return _Convolution.apply(maps, kernel, bias, scale, shape)
+    return _convolve(maps, _scaled(kernel, scale), bias, shape)
+
+
+class _Convolution(torch.autograd.Function):
+    """`convolve` with its gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, maps: Tensor, kernel: Tensor, bias: Tensor | None, scale: Tensor | None, shape: _Shape
+    ) -> Tensor:
+        result = _convolve(maps, _scaled(kernel, scale), bias, shape)
+        ctx.save_for_backward(maps.to(result.dtype), kernel, scale)  # under autocast they may have been wider
+        ctx.shape, ctx.dtype = shape, maps.dtype
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        maps, kernel, scale = ctx.saved_tensors
+        for_maps, for_kernel, for_bias, for_scale = ctx.needs_input_grad[:4]
+        used, shape = _scaled(kernel, scale), ctx.shape
+        of_maps = of_kernel = of_scale = None
+        by_winograd = for_maps and _goes_by_winograd(maps, kernel, shape)
+        if by_winograd:  # each pixel gets back what it gave: the kernel turned by half a turn
+            gradient = gradient.contiguous(memory_format=torch.channels_last)
+            of_maps = convolve(gradient, used.flip(2, 3).transpose(0, 1), None, *shape)
+        wanted = [for_maps and not by_winograd, for_kernel or for_scale, False]
+        if any(wanted):
+            by_pytorch, of_used, _ = torch.ops.aten.convolution_backward(
+                gradient, maps, used.to(maps.dtype), None, *shape[:3], False, [0, 0], shape.groups, wanted
+            )
+            of_maps = of_maps if by_winograd else by_pytorch
+            of_kernel = None if of_used is None else of_used.to(kernel.dtype)
+        if for_scale:
+            of_scale = (of_kernel * kernel).sum(dim=(1, 2, 3))
+        if for_kernel:
+            of_kernel = _scaled(of_kernel, scale)
+        of_bias = gradient.sum(dim=(0, 2, 3), dtype=kernel.dtype) if for_bias else None
+        of_maps = None if of_maps is None else of_maps.to(ctx.dtype)
+        return of_maps, of_kernel if for_kernel else None, of_bias, of_scale, None
+
+
+def _scaled(kernel: Tensor, scale: Tensor | None) -> Tensor:
+    return kernel if scale is None else (kernel * scale[:, None, None, None]).to(kernel.dtype)
+
+
+def _convolve(maps: Tensor, kernel: Tensor, bias: Tensor | None, shape: _Shape) -> Tensor:
+    if not _goes_by_winograd(maps, kernel, shape):
+        return F.conv2d(maps, kernel, bias, *shape)
     if torch.is_autocast_enabled("cpu"):
         maps = maps.to(torch.get_autocast_dtype("cpu"))
-    bias = bias if bias is None else bias.float()
-    return _by_winograd(maps, kernel.float().permute(2, 3, 1, 0), bias, 0)
+    return _by_winograd(maps, kernel, bias)
 
 
-_by_winograd = torch.ops.maskrcnn.convolve_3x3
+def _by_winograd(maps: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    bias = None if bias is None else bias.float()
+    return torch.ops.maskrcnn.convolve_3x3(maps, kernel.float().permute(2, 3, 1, 0), bias, 0)
 
 
-def _pays(maps: Tensor, kernel: Tensor) -> bool:
+def _goes_by_winograd(maps: Tensor, kernel: Tensor, shape: _Shape) -> bool:
     """Whether Winograd's algorithm can and should: whole registers of channels side by side, and many results."""
+    keeps_size = kernel.shape[2:] == (3, 3) and shape == ((1, 1), (1, 1), (1, 1), 1)
+    if not keeps_size or maps.device.type != "cpu" or LANES < 8:
+        return False
     dtypes = {maps.dtype, torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else maps.dtype}
-    if LANES < 8 or not dtypes <= {torch.float32, torch.bfloat16}:
+    if not dtypes <= {torch.float32, torch.bfloat16}:
         return False
     batch, channels, height, width = maps.shape
     fits = channels == kernel.shape[1] and channels % LANES == kernel.shape[0] % LANES == 0

@@ -38,7 +38,8 @@ SCHEMAS = {
         "(Tensor gradient, Tensor rois, SymInt[] heights, SymInt[] widths, int output_size, float[] strides, "
         "int sampling_ratio, bool aligned, float finest_size, bool channels_last) -> Tensor[]"
     ),
-    # The kernel is (3, 3, I, O); lanes are floats in a register of the processor, 0 for its widest.
+    # The kernel is (3, 3, I, O); lanes are floats in a register of the processor, 0 for its widest. For gradients
+    # there is `convolution.convolve`.
     "convolve_3x3": "(Tensor maps, Tensor kernel, Tensor? bias, int lanes) -> Tensor",
     "crop_masks": (
         "(Tensor bitmaps, Tensor offsets, Tensor bitmap_boxes, Tensor rois, Tensor image_sizes, int size, "
@@ -172,33 +173,6 @@ def _maxima_gradient_shape(gradient: Tensor, argmax: Tensor, height: int, width:
         dtype=torch.promote_types(gradient.dtype, torch.float32),
     )
     return total.contiguous(memory_format=torch.channels_last) if channels_last else total
-
-
-def _remember_maps_and_kernel(ctx: Any, inputs: tuple, output: Tensor) -> None:
-    maps, kernel, _, ctx.lanes = inputs
-    ctx.save_for_backward(maps, kernel)
-
-
-def _convolution_gradient(ctx: Any, gradient: Tensor) -> tuple:
-    maps, kernel = ctx.saved_tensors
-    for_maps = for_kernel = for_bias = None
-    if ctx.needs_input_grad[0]:  # each pixel gets back what it gave: the kernel turned by half a turn
-        turned = kernel.flip(0, 1).transpose(2, 3)
-        for_maps = torch.ops.maskrcnn.convolve_3x3(gradient, turned, None, ctx.lanes)
-    if ctx.needs_input_grad[1]:
-        weight, ones, zeros = kernel.permute(3, 2, 0, 1).to(maps.dtype), [1, 1], [0, 0]
-        _, for_kernel, _ = torch.ops.aten.convolution_backward(
-            gradient, maps, weight, None, ones, ones, ones, False, zeros, 1, [False, True, False]
-        )
-        for_kernel = for_kernel.permute(2, 3, 1, 0).to(kernel.dtype)
-    if ctx.needs_input_grad[2]:
-        for_bias = gradient.sum(dim=(0, 2, 3), dtype=kernel.dtype)
-    return for_maps, for_kernel, for_bias, None
-
-
-torch.library.register_autograd(
-    "maskrcnn::convolve_3x3", _convolution_gradient, setup_context=_remember_maps_and_kernel, lib=_library
-)
 
 
 def _remember_sizes(ctx: Any, inputs: tuple, output: Tensor) -> None:

@@ -105,7 +105,7 @@ def merge(codes: Sequence[RunLengths], *, intersect: bool = False) -> RunLengths
     if len(codes) == 0:
         raise ValueError("merge: needs at least one code")
     height, width = _common_size("merge", codes)
-    return RunLengths(height, width, kernels.merge(*_join(codes), intersect, height * width))
+    return RunLengths(height, width, kernels.merge(*_join(codes), bool(intersect), height * width))
 
 
 def area(codes: Sequence[RunLengths]) -> np.ndarray:
@@ -118,8 +118,9 @@ def box(codes: Sequence[RunLengths]) -> np.ndarray:
 
     COCO's own boxes are x1, y1, width, height.
     """
+    joined = _join(codes)
     heights = np.array([code.height for code in codes], dtype=np.int64)
-    return kernels.box(*_join(codes), heights).astype(np.float64)
+    return kernels.box(*joined, heights).astype(np.float64)
 
 
 def iou(
@@ -226,6 +227,7 @@ def _check_memory(name: str, count: int, height: int, width: int) -> None:
 
 
 def _common_size(name: str, codes: Sequence[RunLengths]) -> tuple[int, int]:
+    _check_codes(codes)
     size = codes[0].height, codes[0].width
     for index, code in enumerate(codes):
         if (code.height, code.width) != size:
@@ -236,8 +238,16 @@ def _common_size(name: str, codes: Sequence[RunLengths]) -> tuple[int, int]:
     return size
 
 
+def _check_codes(codes: Sequence[RunLengths]) -> None:
+    """Raises TypeError for a list with anything but codes in it."""
+    for index, code in enumerate(codes):
+        if not isinstance(code, RunLengths):
+            raise TypeError(f"run lengths: expected codes, found at {index} {_describe(code)}")
+
+
 def _join(codes: Sequence[RunLengths]) -> tuple[np.ndarray, np.ndarray]:
     """All counts one after another, and where each code begins (N + 1)."""
+    _check_codes(codes)
     lengths = [len(code.counts) for code in codes]
     counts = np.concatenate([code.counts for code in codes]) if codes else np.zeros(0, dtype=np.uint32)
     return counts, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import pickle
 import re
 import warnings
@@ -26,6 +27,8 @@ import maskrcnn
 from maskrcnn.config import Config, setting_names
 from maskrcnn.files import write_and_rename
 from maskrcnn.memory import ran_out_of_memory
+from maskrcnn.settings import shown
+from maskrcnn.training.published_files import read_published
 
 FREE_SETTINGS = ("training.workers", "training.checkpoint_every")
 """What may change between the parts of one training run: what does not change the weights it ends with."""
@@ -75,6 +78,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
+    # Runs nothing either, and refuses what PyTorch's reader has no end with, such as keys of tuples in tuples.
+    read_published(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch comments on odd files that it then refuses
@@ -83,17 +88,17 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise ValueError(f"{path}: refused: {_reason(error)}") from error
     names = set(Checkpoint.__dataclass_fields__)
     if not isinstance(values, dict) or set(values) != names:
-        found = sorted(map(str, values))[:_SHOWN] if isinstance(values, dict) else type(values).__name__
+        found = shown(sorted(map(str, values))[:_SHOWN]) if isinstance(values, dict) else type(values).__name__
         raise ValueError(f"{path}: not a training checkpoint: found {found}, expected {sorted(names)}")
     wrong = [name for name in ("model", "average") if not _is_state(values[name], name == "average")]
     wrong += [name for name in ("optimiser", "versions") if not isinstance(values[name], dict)]
     wrong += [] if isinstance(values["step"], int) and values["step"] >= 0 else ["step"]
-    wrong += [] if isinstance(values["seconds"], float) else ["seconds"]
+    wrong += [] if isinstance(values["seconds"], float) and 0 <= values["seconds"] < math.inf else ["seconds"]
     if wrong:
         raise ValueError(f"{path}: not a training checkpoint: {', '.join(wrong)} of an unexpected kind")
     try:
         return Checkpoint(**{**values, "config": Config.from_dict(values["config"])})
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: its configuration cannot be read: {error}") from error
 
 
@@ -103,7 +108,7 @@ def check_settings(saved: Config, config: Config, path: Path) -> None:
     for name in setting_names(config):
         before, now = attrgetter(name)(saved), attrgetter(name)(config)
         if before != now and name not in FREE_SETTINGS:
-            differing.append(f"{name} was {before!r}, now {now!r}")
+            differing.append(f"{name} was {shown(before)}, now {shown(now)}")
     if differing:
         raise ValueError(
             f"{path} was trained with other settings: {_some(differing)} "
@@ -209,9 +214,9 @@ def check_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any], wha
         problems.append("found no state of any parameter")
     for index, found in state["state"].items():
         if index not in expected:
-            problems.append(f"state of parameter {str(index)!r} is not expected")
+            problems.append(f"state of parameter {shown(str(index))} is not expected")
         elif not isinstance(found, dict) or found.keys() != expected[index].keys():
-            names = sorted(map(str, found)) if isinstance(found, dict) else type(found).__name__
+            names = shown(sorted(map(str, found))) if isinstance(found, dict) else type(found).__name__
             problems.append(f"state of parameter {index} is {names}, expected {sorted(expected[index])}")
         else:
             for name, wanted in expected[index].items():
@@ -243,7 +248,7 @@ def _group_problems(found: Any, expected: list[dict[str, Any]]) -> list[str]:
     problems = []
     for number, (group, own) in enumerate(zip(found, expected, strict=True)):
         problems += [f"group {number} has no {name}" for name in own if name not in group]
-        problems += [f"{str(name)!r} of group {number} is not expected" for name in group if name not in own]
+        problems += [f"{shown(str(name))} of group {number} is not expected" for name in group if name not in own]
         for name in sorted(own.keys() & group.keys() - {"lr"}):
             # As text: the file may hold anything here, and not everything can be compared.
             if repr(group[name]) != repr(own[name]):
