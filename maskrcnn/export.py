@@ -100,12 +100,13 @@ def exported(network: MaskRCNN) -> ExportedProgram:
     example = torch.zeros(2, 3, divisor * (least + 1), divisor * (least + 2), device=device)
     example = example.contiguous(memory_format=torch.channels_last)
     sizes = torch.tensor([example.shape[2:]] * 2, device=device)
+    examples = (example, sizes, sizes.clone())  # one tensor given twice would be one argument
     batch, height, width = Dim("batch"), Dim("height", min=least), Dim("width", min=least)
     if divisor > 1:
         height, width = divisor * height, divisor * width
     shapes = ({0: batch, 2: height, 3: width}, {0: batch}, {0: batch})
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
-        program = torch.export.export(DetectionProgram(network), (example, sizes, sizes), dynamic_shapes=shapes)
+        program = torch.export.export(DetectionProgram(network), examples, dynamic_shapes=shapes)
     for module in program.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
             node.meta.pop("stack_trace", None)  # where the source lies on this machine is nobody's business
@@ -140,7 +141,8 @@ def load_exported(path: str | os.PathLike) -> Detector:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"{path}: found {'a folder' if path.is_dir() else 'no such file'}, expected an exported detector")
+        found = "a folder" if path.is_dir() else "no such file"
+        raise ValueError(f"{path}: found {found}, expected an exported detector")
     description = _description(path)
     try:
         config = Config.from_dict(description["config"])
