@@ -99,6 +99,8 @@ def load(
     OutOfMemory if the network does not fit the machine.
     """
     path = find_weights(weights)
+    if path.suffix == ".pt2":
+        raise ValueError(f"{path}: found a program, which `maskrcnn.export.load_exported` reads, expected weights")
     with out_of_memory_told(lambda: str(path), f"there is no room for this network on the device {device}"):
         state, config, extra = load_weights(path)
         if extra.get(PART) == BACKBONE:

@@ -144,10 +144,12 @@ def load_exported(path: str | os.PathLike) -> Detector:
         found = "a folder" if path.is_dir() else "no such file"
         raise ValueError(f"{path}: found {found}, expected an exported detector")
     description = _description(path)
+    side = description.get("smallest_side")
+    if not isinstance(side, int):
+        raise ValueError(f"{path}: found the smallest side {side!r}, expected a number of pixels")
     try:
-        config = Config.from_dict(description["config"])
-        side = description["smallest_side"]
-    except (KeyError, TypeError, ValueError) as error:
+        config = Config.from_dict(description.get("config"))
+    except ValueError as error:
         raise ValueError(f"{path}: its configuration cannot be read: {error}") from error
     try:
         program = torch.export.load(path).module()
