@@ -1,4 +1,4 @@
-"""Compiled networks: the steps and detections of others, one compilation for any number of objects, few for any size."""
+"""Compiled networks: the same steps and detections, one compilation for any number of objects and few for any size."""
 
 from dataclasses import replace
 from pathlib import Path
