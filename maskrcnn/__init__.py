@@ -28,7 +28,7 @@ def load(weights, device="cpu", settings=(), compile=False):
     """A `maskrcnn.detector.Detector` of a weights file or a shipped name such as "text_small".
 
     settings: changes to the settings in the file, such as "model.image.long_side=1280".
-    compile: use `torch.compile`, which takes minutes before it saves time.
+    compile: use `torch.compile`, which takes minutes to start.
     """
     from maskrcnn.detector import load as load_detector  # here, so that `import maskrcnn` alone costs nothing
 

@@ -40,7 +40,9 @@ def add_split(parser: argparse.ArgumentParser, default: str) -> None:
 def add_compile(parser: argparse.ArgumentParser) -> None:
     """`--compile`."""
     parser.add_argument(
-        "--compile", action="store_true", help="run the network through torch.compile: minutes to start, then faster"
+        "--compile",
+        action="store_true",
+        help="run the network through torch.compile: minutes to start, and no gain on a processor",
     )
 
 
