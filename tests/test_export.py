@@ -135,13 +135,9 @@ sys.exit(f"imported {imported}" if {"maskrcnn.model", "maskrcnn.detector"} & set
     assert_same(torch.load(tmp_path / "outputs.pt"), outputs(DetectionProgram(detector.model), arguments))
 
 
-KINDS = {
-    name: VARIANTS[name]
-    for name in (
-        "C4 with strides in res5", "C5", "ResNeXt", "RoIAlign, maximum", "RoIWarp, average", "RoIPool",
-        "MLP softmax masks", "pyramids", "Faster R-CNN", "torchvision's background slot",
-    )  # fmt: skip
-} | {
+CHOSEN = ("C4 with strides in res5", "C5", "ResNeXt", "RoIAlign, maximum", "RoIWarp, average", "RoIPool",
+          "MLP softmax masks", "pyramids", "Faster R-CNN", "torchvision's background slot")  # fmt: skip
+KINDS = {name: VARIANTS[name] for name in CHOSEN} | {
     "feature pyramid": SMALL,
     "keypoints": WITH_KEYPOINTS,
     "strides from the sizes of the maps": change(SMALL, "anchors", stride_from_feature_size=True),

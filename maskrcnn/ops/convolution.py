@@ -44,6 +44,8 @@ _by_winograd = torch.ops.maskrcnn.convolve_3x3
 def _pays(maps: Tensor, kernel: Tensor) -> bool:
     """Whether Winograd's algorithm can and should: whole registers of channels side by side, and many results."""
     dtypes = {maps.dtype, torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else maps.dtype}
+    if torch.compiler.is_exporting():  # a program runs on other processors, and for maps of all sizes
+        return False
     if LANES < 8 or not dtypes <= {torch.float32, torch.bfloat16}:
         return False
     batch, channels, height, width = maps.shape
