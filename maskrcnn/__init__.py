@@ -24,11 +24,12 @@ Boxes are (x1, y1, x2, y2) in continuous pixels: pixel i covers [i, i + 1) and a
 __version__ = "0.1.0"
 
 
-def load(weights, device="cpu", settings=()):
+def load(weights, device="cpu", settings=(), compile=False):
     """A `maskrcnn.detector.Detector` of a weights file or a shipped name such as "text_small".
 
     settings: changes to the settings in the file, such as "model.image.long_side=1280".
+    compile: use `torch.compile`, which takes minutes to start.
     """
     from maskrcnn.detector import load as load_detector  # here, so that `import maskrcnn` alone costs nothing
 
-    return load_detector(weights, device, settings)
+    return load_detector(weights, device, settings, compile)

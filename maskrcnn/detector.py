@@ -95,15 +95,22 @@ class Detector:
 
 
 def load(
-    weights: str | os.PathLike, device: str | torch.device = "cpu", settings: Sequence[str] = ()
+    weights: str | os.PathLike,
+    device: str | torch.device = "cpu",
+    settings: Sequence[str] = (),
+    compile: bool = False,
 ) -> Detector:
     """The detector of a weights file or training checkpoint, or of a name that ships with the package.
 
     settings: changes to the configuration in the file, such as "model.image.long_side=1280".
-    Raises ValueError if there is no such file or name, if the file is damaged, or if it does not fit the network;
-    OutOfMemory if the network does not fit the machine.
+    compile: the network runs through `torch.compile`, which changes results by rounding. The first picture takes
+    minutes, as do a few of other sizes (`maskrcnn.training.compiling`).
+    Raises ValueError if there is no such file or name, if the file is damaged, if it does not fit the network, or if
+    there is nothing to compile with; OutOfMemory if the network does not fit the machine.
     """
     path = find_weights(weights)
+    if path.suffix == ".pt2":
+        raise ValueError(f"{path}: found a program, which `maskrcnn.export.load_exported` reads, expected weights")
     with out_of_memory_told(lambda: str(path), f"there is no room for this network on the device {device}"):
         state, config, extra = load_weights(path)
         if extra.get(PART) == BACKBONE:
@@ -112,7 +119,12 @@ def load(
         _check_size(config.model, state, str(path))
         model = MaskRCNN(config.model)
         load_into(model, state, str(path))
-        return Detector(model.to(device), config)
+        detector = Detector(model.to(device), config)
+    if compile:
+        from maskrcnn.training.compiling import CompiledForPictures  # here: PyTorch's compiler takes long to import
+
+        detector.model = CompiledForPictures(detector.model)
+    return detector
 
 
 def find_weights(weights: str | os.PathLike) -> Path:

@@ -53,7 +53,7 @@ def keep_top(scores: Tensor, count: int) -> Selection:
     A NaN is no candidate, as in `maskrcnn.ops.nms`. (`topk` alone would put it first.)
     """
     scores = scores.masked_fill(scores.isnan(), NOT_A_CANDIDATE)
-    available = min(count, scores.shape[-1])
+    available = torch.sym_min(count, scores.shape[-1])  # like min, which would settle for a compiler which of the two
     best, index = scores.topk(available, dim=-1)
     valid = best > NOT_A_CANDIDATE
     index = index.masked_fill(~valid, 0)

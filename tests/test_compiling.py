@@ -1,16 +1,22 @@
-"""A compiled training: the steps of an uncompiled one, and one compilation for batches with any number of objects."""
+"""Compiled networks: the same steps and detections, one compilation for any number of objects and few for any size."""
 
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch._dynamo.testing
+import torch._inductor.config
+from PIL import Image
 from small_model import SMALL, WITH_KEYPOINTS, make_batch
+from small_text import mistake, picture, run, save_small_weights, write_icdar2015
 
 from maskrcnn.config import Config, ModelConfig, TrainingConfig
+from maskrcnn.detector import load
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.structures import Batch
+from maskrcnn.training import compiling
 from maskrcnn.training.compiling import with_changing_sizes
 from maskrcnn.training.loop import train
 
@@ -36,6 +42,7 @@ def counter(monkeypatch) -> torch._dynamo.testing.CompileCounter:
     torch._dynamo.reset()
     counter, compile = torch._dynamo.testing.CompileCounter(), torch.compile
     monkeypatch.setattr(torch, "compile", lambda model: compile(model, backend=counter, fullgraph=True))
+    monkeypatch.setattr(compiling, "require_compiler", lambda: None)
     return counter
 
 
@@ -57,3 +64,44 @@ def test_more_slots_are_empty_ones():
     assert torch.equal(with_changing_sizes(full).targets.boxes, full.targets.boxes)
 
 
+# Pictures
+
+SIDES = [
+    (120, 160), (160, 120), (100, 160), (160, 77), (160, 160), (200, 130), (130, 210), (300, 290), (90, 301), (222, 111)
+]  # fmt: skip
+"""Height and width of ten pictures, which the network sees at sizes of their own."""
+
+
+@pytest.mark.slow
+def test_few_compilations_for_pictures_of_any_size_and_the_same_detections(tmp_path, counter):
+    path = save_small_weights(tmp_path / "small.safetensors", "model.image.short_side=500", "model.image.long_side=320")
+    detector, plain = load(path, compile=True), load(path)
+    sizes = set()
+    plain.model.register_forward_pre_hook(lambda model, arguments: sizes.add(arguments[0].images.shape))
+    for height, width in SIDES:
+        image = np.array(Image.fromarray(picture(height)).resize((width, height)))
+        found, expected = detector(image).detections, plain(image).detections
+        assert torch.equal(found.valid, expected.valid) and expected.valid.any()
+        for name in ("boxes", "scores", "masks"):
+            torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=1e-4, atol=1e-3)
+    # PyTorch's convolutions of single pictures have a threshold on each of the five levels.
+    assert len(sizes) == 10 and counter.frame_count <= 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_the_commands_find_the_same_when_compiled(capsys, tmp_path, counter, command):
+    path, data = save_small_weights(tmp_path / "small.safetensors"), write_icdar2015(tmp_path / "data", test=2)
+    what = sorted((data / "ch4_test_images").iterdir()) if command == "predict" else ["--data", data]
+    said = {}
+    for compile in ((), ("--compile",)):
+        said[compile] = run(capsys, command, path, *what, "--out", tmp_path / "out", *compile)
+    assert said[()] == said["--compile",] and counter.frame_count == 1
+
+
+def test_without_a_compiler_one_line_says_so(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "/none/g++")
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("/none/g++",))
+    path = save_small_weights(tmp_path / "small.safetensors")
+    said = mistake(capsys, "predict", path, "photo.jpg", "--out", tmp_path / "out", "--compile")
+    assert said == "torch.compile: found no C++ compiler, expected g++, clang++ or what CXX names"

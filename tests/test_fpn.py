@@ -80,7 +80,7 @@ def test_p6_is_every_second_cell_of_p5(height, width):
     levels = make_pyramid()(random_features(sizes))
     assert len(levels) == 5
     assert levels[4].shape[-2:] == (math.ceil(height / 2), math.ceil(width / 2))
-    assert torch.equal(levels[4], F.max_pool2d(levels[3], kernel_size=1, stride=2)), "spec 1.2"
+    assert torch.equal(levels[4], levels[3][:, :, ::2, ::2]), "spec 1.2"
 
 
 def test_channels_last_in_channels_last_out():

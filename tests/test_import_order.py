@@ -20,7 +20,7 @@ LAYERS = (
     {"training", "evaluation"},
     {
         "text_outlines", "plane_clustering", "text", "objects", "visualize", "anchor_coverage", "check_data",
-        "detector", "evaluate", "evaluate_objects", "report", "benchmarks",
+        "detector", "evaluate", "evaluate_objects", "export", "report", "benchmarks",
     },
     {"demo", "cli", "classroom", "__main__"},
 )

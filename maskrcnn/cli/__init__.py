@@ -23,7 +23,9 @@ from typing import NoReturn
 
 from maskrcnn.memory import OutOfMemory, in_one_line, ran_out_of_memory
 
-COMMANDS = ("demo", "train", "evaluate", "predict", "score", "render", "check", "import", "download", "bench", "info")
+COMMANDS = (
+    "demo", "train", "evaluate", "predict", "export", "score", "render", "check", "import", "download", "bench", "info"
+)  # fmt: skip
 
 MISTAKE = 2
 """Exit code after a mistake of the user's, or of a file's."""

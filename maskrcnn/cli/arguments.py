@@ -37,6 +37,15 @@ def add_split(parser: argparse.ArgumentParser, default: str) -> None:
     )
 
 
+def add_compile(parser: argparse.ArgumentParser) -> None:
+    """`--compile`."""
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="run the network through torch.compile: minutes to start, and no gain on a processor",
+    )
+
+
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """`--set`, as `arguments.settings`: a list of "section.key=value"."""
     parser.add_argument(

@@ -64,6 +64,6 @@ class AnchorGenerator(nn.Module):
         for level, (grid, stride) in enumerate(zip(grids, self.strides, strict=True)):
             steps = (float(stride), float(stride))
             if self.stride_from_feature_size:
-                steps = (float(image_size[0] // grid[0]), float(image_size[1] // grid[1]))
+                steps = (torch.sym_float(image_size[0] // grid[0]), torch.sym_float(image_size[1] // grid[1]))
             anchors.append(grid_anchors(getattr(self, f"cell_{level}"), grid, steps))
         return anchors

@@ -105,7 +105,7 @@ class RPN(nn.Module):
         boxes, scores, levels = [], [], []
         for level, anchors in enumerate(outputs.anchors):
             objectness, deltas = outputs.objectness[level].detach(), outputs.deltas[level].detach()
-            best = keep_top(objectness, min(candidates, objectness.shape[1]))
+            best = keep_top(objectness, torch.sym_min(candidates, objectness.shape[1]))
             decoded = box_functions.decode(
                 gather_rows(deltas, best.index), anchors[best.index], DELTA_WEIGHTS, self.clamp_both_sides
             )

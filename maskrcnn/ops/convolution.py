@@ -109,8 +109,8 @@ def _by_winograd(maps: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
 def _goes_by_winograd(maps: Tensor, kernel: Tensor, shape: _Shape) -> bool:
     """Whether Winograd's algorithm can and should: whole registers of channels side by side, and many results."""
     keeps_size = kernel.shape[2:] == (3, 3) and shape == ((1, 1), (1, 1), (1, 1), 1)
-    if not keeps_size or maps.device.type != "cpu" or LANES < 8:
-        return False
+    if not keeps_size or maps.device.type != "cpu" or LANES < 8 or torch.compiler.is_exporting():
+        return False  # what is exported is for other processors, and other sizes of maps, too
     dtypes = {maps.dtype, torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else maps.dtype}
     if not dtypes <= {torch.float32, torch.bfloat16}:
         return False
