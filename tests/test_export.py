@@ -22,6 +22,7 @@ from maskrcnn.config import ModelConfig
 from maskrcnn.detector import Detector, Found
 from maskrcnn.export import DetectionProgram, export_detector, exported, load_exported, smallest_side
 from maskrcnn.model.mask_rcnn import MaskRCNN
+from maskrcnn.ops import convolution
 
 SIZES = [(128, 160), (96, 96), (96, 256), (352, 224)]
 """Height and width in pixels: odd and even numbers of cells on each level, and as few as there may be."""
@@ -60,10 +61,10 @@ def inputs(batch: int, height: int, width: int) -> tuple[torch.Tensor, ...]:
 
 
 def assert_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
-    """The same slots, and in them the same up to rounding."""
+    """The same slots, and in them the same up to rounding, which is that of different algorithms for convolutions."""
     assert found.keys() == expected.keys() and expected["valid"].any()
     for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-3 if name in ("boxes", "keypoints") else 1e-5)
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-4 if name in ("scores", "masks") else 2e-3)
 
 
 def of(found: Found) -> dict[str, torch.Tensor]:
@@ -148,7 +149,9 @@ KINDS = {name: VARIANTS[name] for name in CHOSEN} | {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
-def test_all_that_networks_are_made_of(config: ModelConfig):
+def test_all_that_networks_are_made_of(monkeypatch, config: ModelConfig):
+    # Networks of random weights are full of boxes that score almost the same, and rounding decides which comes first.
+    monkeypatch.setattr(convolution, "LANES", 0)
     torch.manual_seed(0)
     network = MaskRCNN(config).eval()
     content = io.BytesIO()
