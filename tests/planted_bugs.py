@@ -509,8 +509,8 @@ BUGS = (
     PlantedBug(
         "answers in the order of anchors, rows and columns",
         "maskrcnn.model.rpn:RPNHead.forward",
-        "self.objectness(hidden).permute(0, 2, 3, 1)",
-        "self.objectness(hidden)",
+        "F.conv2d(hidden, kernel, bias).permute(0, 2, 3, 1)",
+        "F.conv2d(hidden, kernel, bias).permute(0, 3, 2, 1)",
         "test_rpn:test_outputs_are_listed_by_row_column_and_anchor",
     ),
     PlantedBug(

@@ -4,7 +4,8 @@ masks to RoIs, and pasting them into pictures.
 Each exists as a loop to read (`maskrcnn/reference/`), as vectorised PyTorch (`fallback.py`, `fallback_*.py`), as C++
 and as CUDA (`csrc/`).
 The functions here check what they are given and call the fastest one there is, through PyTorch's dispatcher.
-Run-length codes are no tensors and have a module of their own, `maskrcnn.ops.run_length`.
+Run-length codes are no tensors and have a module of their own, `maskrcnn.ops.run_length`, and so have convolutions,
+which are PyTorch's in most cases, `maskrcnn.ops.convolution`.
 """
 
 from __future__ import annotations
