@@ -50,6 +50,7 @@ CALLS = {
     "match_boxes": [
         tensors(2, 3, 4), tensors(2, 3, dtype=FLAG), tensors(2, 9, 4), tensors(2, 9, dtype=FLAG), numbers
     ],
+    "covered_boxes": [tensors(2, 9, 4), tensors(2, 3, 4), tensors(2, 3, dtype=FLAG), numbers],
     "crop_masks": [
         tensors(40, dtype=BYTE), tensors(2, 3, dtype=WHOLE), tensors(2, 3, 4, dtype=WHOLE), tensors(2, 3, 4),
         # The work grows with the image that is claimed, so it is a small one or one beyond all bounds.

@@ -1,4 +1,4 @@
-// When a region covers a box, for host and device. `maskrcnn/reference/matching.py` has the loop, in `ignore_overlapping`.
+// When a region covers a box, for host and device. The loop: `ignore_overlapping` in `maskrcnn/reference/matching.py`.
 #pragma once
 
 #include "../box.h"

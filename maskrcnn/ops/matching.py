@@ -93,9 +93,9 @@ def covered_boxes(boxes: Tensor, regions: Tensor, regions_valid: Tensor, *, frac
     """
     require_floating_point("covered_boxes", boxes=boxes, regions=regions)
     require_dtype("covered_boxes", torch.bool, regions_valid=regions_valid)
-    for name, corners in (("boxes", boxes), ("regions", regions)):
+    for name, corners, letter in (("boxes", boxes, "N"), ("regions", regions, "M")):
         if corners.dim() < 2 or corners.shape[-1] != 4:
-            raise ValueError(f"covered_boxes: {name} must be (..., N, 4), found {shape_of(corners)}")
+            raise ValueError(f"covered_boxes: {name} must be (..., {letter}, 4), found {shape_of(corners)}")
     leading, count, slots = boxes.shape[:-2], boxes.shape[-2], regions.shape[-2]
     for name, tensor, expected in (
         ("regions", regions, (*leading, slots, 4)),
