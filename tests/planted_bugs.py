@@ -530,8 +530,8 @@ BUGS = (
     PlantedBug(
         "answers in the order of anchors, rows and columns",
         "maskrcnn.model.rpn:RPNHead.forward",
-        "self.objectness(hidden).permute(0, 2, 3, 1)",
-        "self.objectness(hidden)",
+        "both[..., :anchors].flatten(1)",
+        "both[..., :anchors].permute(0, 3, 1, 2).flatten(1)",
         "test_rpn:test_outputs_are_listed_by_row_column_and_anchor",
     ),
     PlantedBug(
