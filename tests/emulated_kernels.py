@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 ROOT = Path(__file__).resolve().parent.parent
-OPS = ("nms", "match_boxes", "crop_masks", "paste_masks", "pyramid_roi_align", "roi_pool")
+OPS = ("nms", "match_boxes", "covered_boxes", "crop_masks", "paste_masks", "pyramid_roi_align", "roi_pool")
 WARNINGS = ("-Wall", "-Wextra", "-Werror")
 _BUILT = ROOT / "build" / "emulated"
 _NAMES = {torch.float32: "float", torch.float64: "double", torch.float16: "half", torch.bfloat16: "bfloat16"}
@@ -118,6 +118,19 @@ def match_boxes(
         name = f"match_boxes_{_NAMES[boxes.dtype]}"
         _call("match_boxes", name, *inputs, batch, slots, count, float(floor), *results, threads)
     return results
+
+
+def covered_boxes(
+    boxes: Tensor, regions: Tensor, regions_valid: Tensor, fraction: float, threads: int = 32
+) -> Tensor:
+    batch, count = boxes.shape[:2]
+    covered = torch.full((batch, count), 7, dtype=torch.uint8)
+    if batch * count:
+        inputs = boxes.contiguous(), regions.contiguous(), regions_valid.contiguous()
+        name = f"covered_boxes_{_NAMES[boxes.dtype]}"
+        _call("covered_boxes", name, *inputs, batch, count, regions.shape[1], float(fraction), covered, threads)
+    assert (covered <= 1).all(), "every box has an answer"
+    return covered.bool()
 
 
 def crop_masks(

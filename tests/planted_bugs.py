@@ -292,10 +292,31 @@ BUGS = (
     ),
     PlantedBug(
         "don't-care regions measured by IoU",
-        f"{MATCHING}:ignore_overlapping",
-        "0.5 * box_functions.area(boxes)[..., None, :]",
-        "0.5 * (box_functions.area(boxes)[..., None, :] + box_functions.area(regions)[..., :, None] - shared)",
-        "test_matching:test_a_small_box_in_a_large_region_is_ignored_and_a_large_box_around_a_small_region_is_not",
+        f"{MATCH_BOXES}:covered_boxes",
+        "enough[..., None, :]",
+        "enough[..., None, :] + fraction * (box_functions.area(some)[..., :, None] - shared)",
+        "test_covered_boxes:test_a_small_box_in_a_large_region_is_covered_and_a_large_box_around_a_small_region_is_not",
+    ),
+    PlantedBug(
+        ">= for > where half of a box lies in a don't-care region",
+        f"{MATCH_BOXES}:covered_boxes",
+        "shared > enough",
+        "shared >= enough",
+        "test_covered_boxes:test_exactly_the_fraction_is_not_enough",
+    ),
+    PlantedBug(
+        "empty slots that are don't-care regions",
+        f"{MATCH_BOXES}:covered_boxes",
+        " & real[..., :, None]",
+        "",
+        "test_covered_boxes:test_each_of_many_regions_counts_and_padding_does_not",
+    ),
+    PlantedBug(
+        "only the last don't-care regions count",
+        f"{MATCH_BOXES}:covered_boxes",
+        "covered |= (",
+        "covered = (",
+        "test_covered_boxes:test_each_of_many_regions_counts_and_padding_does_not",
     ),
     PlantedBug(
         "positives lost in don't-care regions",
@@ -509,8 +530,8 @@ BUGS = (
     PlantedBug(
         "answers in the order of anchors, rows and columns",
         "maskrcnn.model.rpn:RPNHead.forward",
-        "F.conv2d(hidden, kernel, bias).permute(0, 2, 3, 1)",
-        "F.conv2d(hidden, kernel, bias).permute(0, 3, 2, 1)",
+        "both[..., :anchors].flatten(1)",
+        "both[..., :anchors].permute(0, 3, 1, 2).flatten(1)",
         "test_rpn:test_outputs_are_listed_by_row_column_and_anchor",
     ),
     PlantedBug(

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from small_text import write_icdar2015
+from torch.utils._pytree import tree_leaves
 
 from maskrcnn.benchmarks import average_precision, batched_ops, comparison, data
 from maskrcnn.benchmarks import ops as benchmark
@@ -54,6 +55,9 @@ def test_ours_and_the_peer_compute_the_same():
             peer = compares.peer()
             if isinstance(ours, torch.Tensor) and isinstance(peer, torch.Tensor) and ours.is_floating_point():
                 torch.testing.assert_close(ours.flatten(), peer.flatten(), rtol=1e-3, atol=1e-4)
+            elif compares.peer_name == "the same in PyTorch":
+                for result, expected in zip(tree_leaves(ours), tree_leaves(peer), strict=True):
+                    assert torch.equal(result, expected), compares.name
     assert compared >= 1
 
 

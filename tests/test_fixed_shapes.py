@@ -147,6 +147,7 @@ def test_no_operator_depends_on_the_pictures(config):
     counts = operators(config, images=2, slots=3)
     assert counts["maskrcnn.nms.default"] == 3, "proposals for training and for testing, and detections"
     assert counts["maskrcnn.crop_masks.default"] == 1
+    assert counts["maskrcnn.match_boxes.default"] == counts["maskrcnn.covered_boxes.default"] == 2, "anchors, proposals"
     heads = 3 if config.keypoint_head.enabled else 2
     mining = config.box_head.sampler == "hard"
     assert counts["maskrcnn.pyramid_roi_align.default"] == 2 * heads + mining, (

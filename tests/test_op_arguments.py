@@ -14,6 +14,7 @@ FEATURE = torch.arange(64.0).view(1, 1, 8, 8)
 CALLS = {
     "nms": lambda **change: ops.nms(BOXES, BOXES[:, 0], **{"iou_threshold": 0.5, "max_keep": 2} | change),
     "match_boxes": lambda **change: ops.match_boxes(BOXES, FLAGS, BOXES, FLAGS, **{"floor": 0.5} | change),
+    "covered_boxes": lambda **change: ops.covered_boxes(BOXES, BOXES, FLAGS, **{"fraction": 0.5} | change),
     "pyramid_roi_align": lambda **change: ops.pyramid_roi_align(
         [FEATURE],
         ROIS,
@@ -37,8 +38,8 @@ WHOLE = [
     ("paste_masks", "height"), ("paste_masks", "width"),
 ]  # fmt: skip
 REAL = [
-    ("nms", "iou_threshold"), ("match_boxes", "floor"), ("pyramid_roi_align", "finest_size"),
-    ("roi_pool", "stride"), ("roi_warp", "stride"),
+    ("nms", "iou_threshold"), ("match_boxes", "floor"), ("covered_boxes", "fraction"),
+    ("pyramid_roi_align", "finest_size"), ("roi_pool", "stride"), ("roi_warp", "stride"),
 ]  # fmt: skip
 NO_NUMBERS = {"'2'": "2", "None": None, "True": True, r"\[2\]": [2], "a tensor of torch.int64": torch.tensor(2)}
 

@@ -1,4 +1,4 @@
-"""What cannot fit in memory ends in an error that says so, not in the end of the process."""
+"""What cannot fit in memory ends in an error that says so, not in the end of the process; and what must fit does."""
 
 import os
 import subprocess
@@ -54,3 +54,36 @@ def test_what_cannot_fit_in_memory_is_an_error(implementation):
     *calls, last = result.stdout.splitlines()
     assert last == f"all {len(calls)}"
     assert [call for call in calls if " raised " not in call] == []
+
+
+DONT_CARE = """
+import resource
+import torch
+from maskrcnn import boxes as box_functions
+from maskrcnn.targets.matching import IGNORED, NEGATIVE, ignore_overlapping
+
+anchors, regions = torch.rand(1, 217_413, 4), torch.rand(1, 200, 4)
+anchors[..., 2:] += anchors[..., :2]
+regions[..., 2:] += regions[..., :2]
+label, real = torch.full((1, 217_413), NEGATIVE), torch.ones(1, 200, dtype=torch.bool)
+ignore_overlapping(label[:, :9], anchors[:, :9], regions, real)  # whatever is loaded at the first call
+pages = int(open("/proc/self/statm").read().split()[0])
+limit = pages * resource.getpagesize() + 100 * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+print((ignore_overlapping(label, anchors, regions, real) == IGNORED).sum().item(), "ignored")
+try:
+    box_functions.intersection(regions, anchors)
+except RuntimeError:
+    print("a number for each pair does not fit")
+"""
+
+
+@pytest.mark.parametrize("implementation", ["", "python"])
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="only Linux says here how much memory is in use")
+def test_dont_care_regions_need_no_number_for_each_anchor_and_region(implementation):
+    """200 regions and the anchors of COCO's pictures, in 100 MiB; a float32 for each pair takes 166."""
+    environment = os.environ | {"MASKRCNN_OPS": implementation, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run([sys.executable, "-c", DONT_CARE], env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    ignored, other = result.stdout.splitlines()
+    assert int(ignored.split()[0]) > 0 and other == "a number for each pair does not fit"

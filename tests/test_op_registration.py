@@ -31,6 +31,7 @@ ARGUMENTS = {
     ),
     "nms": lambda last: (BOXES, SCORES, GROUPS if last else None, 0.5, 3),
     "match_boxes": lambda last: (OTHERS, OTHER_FLAGS, BOXES, FLAGS, 0.1),
+    "covered_boxes": lambda last: (BOXES, OTHERS, OTHER_FLAGS, 0.5),
     "crop_masks": lambda last: (BITMAPS, OFFSETS, BITMAP_BOXES, BOXES, SIZES, 4, last),
     "paste_masks": lambda last: (BINS[0, :, 0], BOXES[0], 9, 11, last),
     "pyramid_roi_align": lambda last: (differentiable(*FEATURES), BOXES.double(), *POOLING, last),
@@ -100,6 +101,7 @@ def test_second_derivatives_agree_with_finite_differences(pool, layout):
 GRAPHS = {
     "nms": lambda boxes: ops.nms(boxes, SCORES[:, : boxes.shape[1]], iou_threshold=0.5, max_keep=3),
     "match_boxes": lambda boxes: ops.match_boxes(OTHERS, OTHER_FLAGS, boxes, FLAGS[:, : boxes.shape[1]], floor=0.1),
+    "covered_boxes": lambda boxes: ops.covered_boxes(boxes, OTHERS, OTHER_FLAGS, fraction=0.1),
     "crop_masks": lambda boxes: ops.crop_masks(
         BITMAPS, OFFSETS[:, : boxes.shape[1]], BITMAP_BOXES[:, : boxes.shape[1]], boxes, SIZES, size=4,
         convention="binary",

@@ -1,4 +1,4 @@
-"""NMS and matching on anything: both implementations and the loop agree, and what defines the ops holds."""
+"""NMS, matching and don't-care regions on anything: implementations and the loop agree, and what defines them holds."""
 
 import math
 
@@ -213,3 +213,61 @@ def test_matching_does_not_see_other_images_or_padding(arguments, order, data):
     for result, expected, nothing in zip(padded, found, (0, 0, -1), strict=True):
         assert_same(result[:, : corners.shape[1]], expected)
         assert (result[:, corners.shape[1] :] == nothing).all()
+
+
+# Boxes in regions
+
+
+@st.composite
+def boxes_and_regions(draw, shape=leading_shapes):
+    """Arguments of `ops.covered_boxes`."""
+    shape, slots = draw(shape), draw(counts)
+    count = draw(st.one_of(counts, st.sampled_from([255, 256, 257])))
+    corners = draw(boxes(*shape, count, dtype=draw(dtypes)))
+    return (corners, draw(boxes(*shape, slots, dtype=draw(dtypes))), draw(flags(*shape, slots))), draw(fractions)
+
+
+def cover(tensors, fraction):
+    return ops.covered_boxes(*tensors, fraction=fraction)
+
+
+@given(boxes_and_regions(shape=st.sampled_from([(1,), (2,)])))
+def test_covering_equals_the_fallback_and_by_half_the_loop(arguments):
+    (corners, regions, valid), fraction = arguments
+    corners, regions = compared(corners, regions)
+    assert_same(cover(*arguments), fallback_matching.covered_boxes(corners, regions, valid, float(fraction)))
+    if corners.shape[1] > 20:
+        return  # too many for the loop
+    by_half, negatives = cover(arguments[0], 0.5), torch.full((corners.shape[1],), reference_matching.NEGATIVE)
+    for image in range(len(corners)):
+        label = reference_matching.ignore_overlapping(negatives, corners[image], regions[image, valid[image]])
+        assert_same(by_half[image], label == reference_matching.IGNORED)
+
+
+@given(boxes_and_regions(shape=st.just((1,))))
+def test_what_is_covered_by_more_is_covered_by_less_and_has_an_area(arguments):
+    tensors, fraction = arguments
+    corners, _ = compared(*tensors[:2])
+    covered = cover(tensors, fraction)
+    assert (covered <= cover(tensors, fraction / 2)).all()
+    assert (box_functions.area(corners)[covered] > 0).all()
+
+
+@given(boxes_and_regions(), st.data())
+def test_covering_does_not_see_memory_layouts(arguments, data):
+    tensors, fraction = arguments
+    layouts = [data.draw(laid_out(tensor)) for tensor in tensors]
+    plain = [tensor.clone(memory_format=torch.contiguous_format) for tensor in layouts]
+    assert_same(cover(layouts, fraction), cover(plain, fraction))
+
+
+@given(boxes_and_regions(shape=st.just((3,))), st.permutations(range(3)), st.data())
+def test_covering_does_not_see_other_images_or_padding_or_the_order_of_regions(arguments, order, data):
+    tensors, fraction = arguments
+    covered = cover(tensors, fraction)
+    assert_same(cover([tensor[list(order)] for tensor in tensors], fraction), covered[list(order)])
+    corners, regions, valid = tensors
+    more = torch.cat((regions, data.draw(boxes(3, 2, dtype=regions.dtype))), dim=1)
+    more_valid = torch.cat((valid, torch.zeros(3, 2, dtype=torch.bool)), dim=1)
+    place = list(data.draw(st.permutations(range(more.shape[1]))))
+    assert_same(cover((corners, more[:, place], more_valid[:, place]), fraction), covered)

@@ -46,10 +46,14 @@ two_sizes = st.lists(sizes, min_size=2, max_size=2)
 two_numbers = st.lists(numbers, min_size=2, max_size=2)
 impossible = st.sampled_from([0, -1, MOST, LEAST])
 CALLS = {
+    "convolve_3x3": [
+        tensors(2, 16, 3, 5), tensors(3, 3, 16, 32), st.one_of(st.none(), tensors(32)), st.sampled_from([4, 8, 16, 0])
+    ],
     "nms": [tensors(2, 9, 4), tensors(2, 9), st.one_of(st.none(), tensors(2, 9, dtype=WHOLE)), numbers, sizes],
     "match_boxes": [
         tensors(2, 3, 4), tensors(2, 3, dtype=FLAG), tensors(2, 9, 4), tensors(2, 9, dtype=FLAG), numbers
     ],
+    "covered_boxes": [tensors(2, 9, 4), tensors(2, 3, 4), tensors(2, 3, dtype=FLAG), numbers],
     "crop_masks": [
         tensors(40, dtype=BYTE), tensors(2, 3, dtype=WHOLE), tensors(2, 3, 4, dtype=WHOLE), tensors(2, 3, 4),
         # The work grows with the image that is claimed, so it is a small one or one beyond all bounds.

@@ -18,6 +18,8 @@ from maskrcnn.benchmarks.random_boxes import random_boxes
 from maskrcnn.ops import fallback_matching, run_length
 
 ROUNDS = 7
+ANCHORS = 3 * (200 * 272 + 100 * 136 + 50 * 68 + 25 * 34 + 13 * 17)
+"""Of a picture of 800 x 1088: three a cell on five levels."""
 
 
 def measure_ops(device: str, rounds: int = ROUNDS) -> Iterator[Figure]:
@@ -31,6 +33,7 @@ def comparisons(device: str) -> Iterator[Comparison]:
     for count in (5_000, 20_000):
         yield _nms(device, count)
     yield _match_boxes(device)
+    yield _covered_boxes(device)
     yield _paste_masks(device)
     if device == "cpu":  # codes are numpy
         yield from _run_lengths()
@@ -93,9 +96,9 @@ def _nms(device: str, count: int) -> Comparison:
 
 
 def _match_boxes(device: str) -> Comparison:
-    """The anchors of a picture of 800 x 1088, three a cell on five levels, against 50 ground truths."""
+    """The anchors of a picture of 800 x 1088 against 50 ground truths."""
     random = torch.Generator().manual_seed(0)
-    count, slots = 3 * (200 * 272 + 100 * 136 + 50 * 68 + 25 * 34 + 13 * 17), 50
+    count, slots = ANCHORS, 50
     arguments = (
         random_boxes(1, slots, width=1088, height=800, generator=random).to(device),
         torch.ones(1, slots, dtype=torch.bool, device=device),
@@ -115,6 +118,22 @@ def _match_boxes(device: str) -> Comparison:
         peer,
         bytes_moved=count * (4 * 4 + 1 + 4 + 8 + 8),
         operations=14.0 * count * slots,
+    )
+
+
+def _covered_boxes(device: str) -> Comparison:
+    """The anchors of a picture of 800 x 1088 that lie by half in one of 50 don't-care regions."""
+    random = torch.Generator().manual_seed(0)
+    count, slots = ANCHORS, 50
+    boxes, regions = (random_boxes(1, n, width=1088, height=800, generator=random).to(device) for n in (count, slots))
+    valid = torch.ones(1, slots, dtype=torch.bool, device=device)
+    return Comparison(
+        f"{count:,} anchors in {slots} don't-care regions",
+        "the same in PyTorch",
+        lambda: ops.covered_boxes(boxes, regions, valid, fraction=0.5),
+        lambda: fallback_matching.covered_boxes(boxes, regions, valid, 0.5),
+        bytes_moved=count * (4 * 4 + 1),
+        operations=10.0 * count * slots,
     )
 
 

@@ -1,5 +1,5 @@
-"""The custom ops: matching boxes, non-maximum suppression, RoIAlign over a pyramid and what came before it, cropping
-masks to RoIs, and pasting them into pictures.
+"""The custom ops: matching boxes, boxes inside don't-care regions, non-maximum suppression, RoIAlign over a pyramid and
+what came before it, cropping masks to RoIs, and pasting them into pictures.
 
 Each exists as a loop to read (`maskrcnn/reference/`), as vectorised PyTorch (`fallback.py`, `fallback_*.py`), as C++
 and as CUDA (`csrc/`).
@@ -28,11 +28,13 @@ from maskrcnn.ops.checks import (
     require_whole_number,
     shape_of,
 )
+from maskrcnn.ops.matching import covered_boxes, match_boxes
 from maskrcnn.ops.pasting import paste_masks
 from maskrcnn.ops.roi_pooling import roi_pool, roi_warp
 
 __all__ = [
     "build_information",
+    "covered_boxes",
     "crop_masks",
     "match_boxes",
     "nms",
@@ -270,61 +272,6 @@ def crop_masks(
         convention == "binary",
     )
     return targets.reshape(*leading, count, size, size)
-
-
-def match_boxes(
-    ground_truths: Tensor, ground_truths_valid: Tensor, boxes: Tensor, boxes_valid: Tensor, *, floor: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """How each box overlaps the ground truths: all that labelling anchors and proposals needs to know.
-
-    Args:
-        ground_truths: (..., G, 4) corners in any unit. All leading dimensions are images, treated independently.
-        ground_truths_valid: (..., G) bool; the others are padding.
-        boxes: (..., N, 4) in the same unit.
-        boxes_valid: (..., N) bool.
-        floor: in [0, 1]: a ground truth whose largest IoU is lower forces no box.
-
-    Returns:
-        iou: (..., N) float: the largest IoU of each box with a ground truth, 0 without any.
-        ground_truth: (..., N) int64: the first ground truth with that IoU, 0 without any.
-        forced: (..., N) int64: the last ground truth whose own largest IoU (at least `floor`) this box ties, else -1.
-
-    Padding overlaps nothing, not even by 0, and neither does a box with a corner that is not finite. There is no
-    gradient. Boxes in 16-bit floats, also under autocast, are compared in float32.
-
-    Raises:
-        TypeError: an argument of the wrong type or dtype.
-        ValueError: sizes or devices that do not fit together, or a `floor` out of range.
-    """
-    require_floating_point("match_boxes", ground_truths=ground_truths, boxes=boxes)
-    require_dtype("match_boxes", torch.bool, ground_truths_valid=ground_truths_valid, boxes_valid=boxes_valid)
-    for name, corners in (("ground_truths", ground_truths), ("boxes", boxes)):
-        if corners.dim() < 2 or corners.shape[-1] != 4:
-            raise ValueError(f"match_boxes: {name} must be (..., N, 4), found {shape_of(corners)}")
-    leading, count, slots = boxes.shape[:-2], boxes.shape[-2], ground_truths.shape[-2]
-    for name, tensor, expected in (
-        ("ground_truths", ground_truths, (*leading, slots, 4)),
-        ("ground_truths_valid", ground_truths_valid, (*leading, slots)),
-        ("boxes_valid", boxes_valid, (*leading, count)),
-    ):
-        if tensor.shape != expected:
-            raise ValueError(f"match_boxes: {name} must be {tuple(expected)} to fit the rest, found {shape_of(tensor)}")
-        require_same_device("match_boxes", boxes=boxes, **{name: tensor})
-    require_number("match_boxes", floor=floor)
-    if not 0 <= floor <= 1:
-        raise ValueError(f"match_boxes: floor must be in [0, 1], found {floor}")
-
-    batch = math.prod(leading)
-    dtype = torch.promote_types(torch.promote_types(boxes.dtype, ground_truths.dtype), torch.float32)
-    results = torch.ops.maskrcnn.match_boxes(
-        ground_truths.detach().to(dtype).reshape(batch, slots, 4),
-        ground_truths_valid.reshape(batch, slots),
-        boxes.detach().to(dtype).reshape(batch, count, 4),
-        boxes_valid.reshape(batch, count),
-        float(floor),
-    )
-    iou, ground_truth, forced = (result.reshape(*leading, count) for result in results)
-    return iou, ground_truth, forced
 
 
 def build_information() -> dict[str, Any]:

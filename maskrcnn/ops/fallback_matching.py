@@ -1,6 +1,6 @@
-"""Matching in vectorised PyTorch: what `match_boxes` does where no compiled kernel exists.
+"""Matching in vectorised PyTorch: what `match_boxes` and `covered_boxes` do where no compiled kernel exists.
 
-It forms the IoUs of all pairs, which the compiled kernels do without.
+The first forms the IoUs of all pairs, which the compiled kernels do without.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from maskrcnn import boxes as box_functions
 
 _NO_OVERLAP = -1.0
 """Below every IoU."""
+_REGIONS_AT_ONCE = 4
+"""A number for each pair of 200 regions and 217,413 anchors is 174 MB, and there are several such numbers."""
 
 
 def match_boxes(
@@ -40,3 +42,16 @@ def match_boxes(
 def _at_least_one(boxes: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     missing = max(0, 1 - boxes.shape[-2])
     return F.pad(boxes, (0, 0, 0, missing)), F.pad(valid, (0, missing))
+
+
+def covered_boxes(boxes: Tensor, regions: Tensor, regions_valid: Tensor, fraction: float) -> Tensor:
+    """`maskrcnn.ops.covered_boxes` for boxes (B, N, 4) and regions (B, M, 4) with their mask (B, M)."""
+    enough = fraction * box_functions.area(boxes)
+    covered = torch.zeros_like(enough, dtype=torch.bool)
+    boxes = boxes.mT.contiguous().mT  # as `intersection` would have it each time
+    for some, real in zip(
+        regions.split(_REGIONS_AT_ONCE, dim=-2), regions_valid.split(_REGIONS_AT_ONCE, dim=-1), strict=True
+    ):
+        shared = box_functions.intersection(some, boxes)  # (B, few, N)
+        covered |= ((shared > enough[..., None, :]) & real[..., :, None]).any(dim=-2)
+    return covered

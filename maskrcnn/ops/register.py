@@ -49,6 +49,7 @@ SCHEMAS = {
         "(Tensor ground_truths, Tensor ground_truths_valid, Tensor boxes, Tensor boxes_valid, float floor) "
         "-> (Tensor, Tensor, Tensor)"
     ),
+    "covered_boxes": "(Tensor boxes, Tensor regions, Tensor regions_valid, float fraction) -> Tensor",
     "paste_masks": "(Tensor masks, Tensor boxes, SymInt height, SymInt width, bool padded_resize) -> Tensor",
     # Beside the maxima comes where they were found, for the gradient, which comes in the dtype it was summed in.
     "roi_pool": (
@@ -65,6 +66,7 @@ _FALLBACKS = {
     "convolve_3x3": fallback_convolution.convolve_3x3,
     "crop_masks": fallback_masks.crop_masks,
     "match_boxes": fallback_matching.match_boxes,
+    "covered_boxes": fallback_matching.covered_boxes,
     "paste_masks": fallback_pasting.paste_masks,
     "roi_pool": fallback_pooling.roi_pool,
     "roi_pool_backward": fallback_pooling.roi_pool_backward,
@@ -151,6 +153,11 @@ def _match_shapes(
 ) -> tuple[Tensor, Tensor, Tensor]:
     shape = boxes.shape[:-1]
     return boxes.new_empty(shape), *(boxes.new_empty(shape, dtype=torch.int64) for _ in range(2))
+
+
+@torch.library.register_fake("maskrcnn::covered_boxes", lib=_library)
+def _cover_shape(boxes: Tensor, regions: Tensor, regions_valid: Tensor, fraction: float) -> Tensor:
+    return boxes.new_empty(boxes.shape[:-1], dtype=torch.bool)
 
 
 @torch.library.register_fake("maskrcnn::paste_masks", lib=_library)
@@ -251,7 +258,7 @@ torch.library.register_autograd(
 # RoIAlign and RoIPool run in whatever dtype autocast gave the features; comparing boxes takes more digits than bfloat16
 # has.
 for _device_type in ("cpu", "cuda"):
-    for _name in ("nms", "crop_masks", "match_boxes", "paste_masks"):
+    for _name in ("nms", "crop_masks", "match_boxes", "covered_boxes", "paste_masks"):
         torch.library.register_autocast(f"maskrcnn::{_name}", _device_type, torch.float32, lib=_library)
 
 

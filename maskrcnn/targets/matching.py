@@ -7,7 +7,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from maskrcnn import boxes as box_functions
 from maskrcnn import ops
 
 POSITIVE, NEGATIVE, IGNORED = 1, 0, -1
@@ -66,6 +65,5 @@ def ignore_overlapping(label: Tensor, boxes: Tensor, regions: Tensor, regions_va
     nobody knows what is there, so it must not be learned as background. The measure is intersection over the box's
     own area, as in evaluation, since a small box inside a large region is as unknown as one that fits it.
     """
-    shared = box_functions.intersection(regions, boxes).masked_fill(~regions_valid[..., :, None], 0.0)
-    covered = (shared > 0.5 * box_functions.area(boxes)[..., None, :]).any(dim=-2)
+    covered = ops.covered_boxes(boxes, regions, regions_valid, fraction=0.5)
     return label.masked_fill(covered & (label == NEGATIVE), IGNORED)

@@ -14,6 +14,8 @@ void nms_float(
 void match_boxes_float(
     const float*, const bool*, const float*, const bool*, int64_t, int64_t, int64_t, double, float*, int64_t*, int64_t*,
     unsigned);
+void covered_boxes_float(
+    const float*, const float*, const bool*, int64_t, int64_t, int64_t, double, bool*, unsigned);
 void crop_masks_float(
     const uint8_t*, int64_t, const int64_t*, const int64_t*, const float*, const int64_t*, int64_t, int64_t, int64_t,
     bool, float*, unsigned);
@@ -81,6 +83,18 @@ void match_boxes() {
   match_boxes_float(
       boxes(batch * slots, 50, true).data(), all_valid, boxes(batch * count, 50, true).data(), valid, batch, slots,
       count, 0.1, iou.data(), best.data(), forced.data(), 32);
+}
+
+// More regions than a round, of which not all are real.
+void covered_boxes() {
+  constexpr int64_t batch = 2, slots = 80, count = 150;
+  bool valid[batch * slots], covered[batch * count];
+  for (int64_t i = 0; i < batch * slots; ++i) {
+    valid[i] = i % 3 != 0;
+  }
+  covered_boxes_float(
+      boxes(batch * count, 50, true).data(), boxes(batch * slots, 50, true).data(), valid, batch, count, slots, 0.5,
+      covered, 32);
 }
 
 void crop_masks() {
@@ -191,6 +205,7 @@ int main(int count, char** arguments) {
   } ops[] = {
       {"nms", nms},
       {"match_boxes", match_boxes},
+      {"covered_boxes", covered_boxes},
       {"crop_masks", crop_masks},
       {"paste_masks", paste_masks},
       {"pyramid_roi_align", pyramid_roi_align},

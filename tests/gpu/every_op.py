@@ -53,6 +53,14 @@ def match_arguments(slots: int = 20, count: int = 2000, dtype=torch.float32, see
     return ground_truths, torch.arange(slots).expand(2, -1) % 5 != 4, boxes, torch.arange(count).expand(2, -1) > 3, 0.2
 
 
+def cover_arguments(slots: int = 20, count: int = 2000, dtype=torch.float32, seed: int = 0) -> tuple:
+    """In the second image no region is real."""
+    regions = test_match_boxes.small_world(2, slots, seed=seed, dtype=dtype)
+    boxes = test_match_boxes.small_world(2, count, seed=seed + 1, dtype=dtype)
+    valid = torch.stack((torch.arange(slots) % 5 != 4, torch.zeros(slots).bool()))
+    return boxes, regions, valid, 0.5
+
+
 def crop_arguments(size: int = 28, binary: bool = True, dtype=torch.float32, seed: int = 2) -> tuple:
     bitmaps, _, rois = test_mask_targets.random_case(seed, 40, 52, 8)
     sizes = torch.tensor([[40, 52]])
@@ -107,6 +115,7 @@ def spread_arguments(last: bool = True, dtype=torch.float32, channels: int = 64,
 CALLS = {
     "nms": (torch.ops.maskrcnn.nms, nms_arguments),
     "match_boxes": (torch.ops.maskrcnn.match_boxes, match_arguments),
+    "covered_boxes": (torch.ops.maskrcnn.covered_boxes, cover_arguments),
     "crop_masks": (torch.ops.maskrcnn.crop_masks, crop_arguments),
     "paste_masks": (torch.ops.maskrcnn.paste_masks, paste_arguments),
     "pyramid_roi_align": (torch.ops.maskrcnn.pyramid_roi_align, pool_arguments),
@@ -133,6 +142,7 @@ def main() -> None:
     for count in (1, 64, 65, 1000):
         torch.ops.maskrcnn.nms(*to_gpu(nms_arguments(count)))
         torch.ops.maskrcnn.match_boxes(*to_gpu(match_arguments(count, count)))
+        torch.ops.maskrcnn.covered_boxes(*to_gpu(cover_arguments(count, count)))
     torch.ops.maskrcnn.crop_masks(*to_gpu(crop_arguments(14, binary=False)))
     for width in (1, 16, 1000):
         torch.ops.maskrcnn.paste_masks(*to_gpu(paste_arguments(60, width, padded_resize=False)))

@@ -8,10 +8,10 @@ from pathlib import Path
 import every_op
 import pytest
 import torch
-from every_op import CALLS, crop_arguments, match_arguments, on_gpu, to_cpu, to_gpu
+from every_op import CALLS, cover_arguments, crop_arguments, match_arguments, on_gpu, to_cpu, to_gpu
 from torch.utils._pytree import tree_leaves
 
-SAME_BITS = ("nms", "match_boxes", "crop_masks", "paste_masks", "roi_pool", "roi_pool_backward")
+SAME_BITS = ("nms", "match_boxes", "covered_boxes", "crop_masks", "paste_masks", "roi_pool", "roi_pool_backward")
 CALL = pytest.mark.parametrize("op, make_arguments", CALLS.values(), ids=CALLS)
 
 
@@ -46,6 +46,12 @@ def test_the_bits_of_the_cpp_op(name, dtype):
 def test_matching_in_any_size(slots, count):
     arguments = match_arguments(slots, count)
     assert_equal(on_gpu(torch.ops.maskrcnn.match_boxes)(*arguments), torch.ops.maskrcnn.match_boxes(*arguments))
+
+
+@pytest.mark.parametrize("slots, count", [(0, 5), (5, 0), (1, 1), (256, 256), (257, 257), (600, 5000)])
+def test_covering_in_any_size(slots, count):
+    arguments = cover_arguments(slots, count)
+    assert_equal(on_gpu(torch.ops.maskrcnn.covered_boxes)(*arguments), torch.ops.maskrcnn.covered_boxes(*arguments))
 
 
 @pytest.mark.parametrize("binary", [True, False])
