@@ -14,10 +14,6 @@
 
 namespace maskrcnn {
 
-// Between the numbers of two places lie some that are not used: at a distance of a power of two, all 36 would compete for
-// the same lines of the cache.
-constexpr int64_t kGap = 16;
-
 template <typename Lanes>
 int64_t working_memory(int64_t in_channels, int64_t out_channels) {
   return kPlaces * (kTilesOfBlock * (in_channels + out_channels) + 2 * kGap);
@@ -46,7 +42,7 @@ void transform_kernel(const float* kernel, int64_t i, int64_t in_channels, int64
       }
       transform_weights(columns[x], places);
       for (int y = 0; y < kTile; ++y) {
-        places[y].store(out + (y * kTile + x) * in_channels * out_channels);
+        places[y].store(out + (y * kTile + x) * weight_stride(in_channels, out_channels));
       }
     }
   }
@@ -173,7 +169,7 @@ void convolve_block_of(const Convolution& convolution, int64_t block, float* mem
     transform_tile<Lanes, Element>(convolution, first + tile, memory + tile * in_channels, pixel_stride);
   }
   for (int place = 0; place < kPlaces; ++place) {
-    const float* weights = convolution.weights + place * in_channels * out_channels;
+    const float* weights = convolution.weights + place * weight_stride(in_channels, out_channels);
     for (int64_t o = 0; o < out_channels; o += kPanel) {
       for (int64_t row = 0; row < rows; row += Lanes::kRows) {
         const float* pixels = memory + place * pixel_stride + row * in_channels;

@@ -7,6 +7,13 @@ namespace maskrcnn {
 
 constexpr int64_t kTilesOfBlock = 24;  // worked on together: a multiple of the rows of every instruction set
 
+// Between the numbers of two places lie some that are not used: at a distance of a power of two, all 36 would compete for
+// the same lines of the cache.
+constexpr int64_t kGap = 16;
+
+// How far apart the weights of two places are.
+constexpr int64_t weight_stride(int64_t in_channels, int64_t out_channels) { return in_channels * out_channels + kGap; }
+
 // Maps lie as (B, H, W, C), one after another, in float32 or bfloat16. Arithmetic is in float32.
 struct Convolution {
   const void* input;
@@ -26,7 +33,7 @@ struct InstructionSet {
   int lanes;  // floats in a register; channels must be a multiple of it
   // Floats that `convolve_block` needs to remember between its steps.
   int64_t (*working_memory)(int64_t in_channels, int64_t out_channels);
-  // The weights of input channel `i`, from a kernel (3, 3, I, O) to their place in 36 * I * O floats.
+  // The weights of input channel `i`, from a kernel (3, 3, I, O) to their place in 36 * weight_stride floats.
   void (*transform_kernel)(const float* kernel, int64_t i, int64_t in_channels, int64_t out_channels, float* weights);
   // The results of one block of tiles.
   void (*convolve_block)(const Convolution& convolution, int64_t block, float* memory);

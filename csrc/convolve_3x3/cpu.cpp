@@ -98,7 +98,7 @@ Tensor convolve_3x3(const Tensor& maps, const Tensor& kernel, const std::optiona
   Tensor output = torch::stable::empty(
       {batch, out_channels, height, width}, maps.scalar_type(), std::nullopt, maps.device(), std::nullopt,
       MemoryFormat::ChannelsLast);
-  const Tensor transformed = torch::stable::new_empty(kernel, {kPlaces * in_channels * out_channels});
+  const Tensor transformed = torch::stable::new_empty(kernel, {kPlaces * weight_stride(in_channels, out_channels)});
   if (batch * height * width == 0 || out_channels == 0) {
     return output;
   }

@@ -44,7 +44,7 @@ class FeaturePyramid(nn.Module):
         for level in reversed(range(len(merged) - 1)):
             # To the exact size of the finer map: with odd sizes, doubling would miss it by one.
             size = merged[level].shape[-2:]
-            merged[level] = merged[level] + F.interpolate(merged[level + 1], size=size, mode="nearest")
+            merged[level].add_(F.interpolate(merged[level + 1], size=size, mode="nearest"))
         layers = zip(self.output, self.norm, merged, strict=True)
         pyramid = [convolve_and_normalise(feature, output, norm) for output, norm, feature in layers]
         # A maximum over one cell each, since the strides of a slice [:, :, ::2, ::2] depend on whether a size is odd,

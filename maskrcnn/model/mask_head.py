@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from maskrcnn.config import ModelConfig
 from maskrcnn.model.convolution import Convolution3x3
 from maskrcnn.precision import widened
-from maskrcnn.slots import gather_rows
 from maskrcnn.targets import losses
 
 
@@ -49,21 +48,25 @@ class MaskHead(nn.Module):
     def forward(self, pooled: Tensor, labels: Tensor) -> Tensor:
         """Pooled features (B, R, C, S, S) and labels (B, R) -> logits (B, R, 2S, 2S) of each RoI's own class.
 
-        The maps of the other classes are computed and left: the box head has already decided (paper section 3,
-        "decouples mask and class prediction"). An RoI of label 0 gets some map that means nothing.
+        The maps of the other classes are not computed: the box head has already decided (paper section 3, "decouples
+        mask and class prediction"). An RoI of label 0 gets some map that means nothing.
         """
-        batch, rois = labels.shape
-        logits = self.logits_of_all_classes(pooled.flatten(0, 1))
-        channel = (labels - self.first_class).clamp(min=0)
-        return gather_rows(logits, channel.view(-1, 1)).view(batch, rois, *logits.shape[-2:])
+        hidden = self.upsampled(pooled.flatten(0, 1)).permute(0, 2, 3, 1)  # (N, 2S, 2S, C')
+        channel = (labels - self.first_class).clamp(min=0).flatten()
+        kernels, biases = self.logits.weight.flatten(1)[channel], self.logits.bias[channel]  # (N, C'), (N,)
+        logits = widened((hidden.flatten(1, 2) @ kernels[..., None]).squeeze(-1)) + biases[:, None]
+        return logits.view(*labels.shape, *hidden.shape[1:3])
 
     def logits_of_all_classes(self, pooled: Tensor) -> Tensor:
         """Pooled features (N, C, S, S) of any N RoIs -> (N, K or K - 1, 2S, 2S)."""
+        return widened(self.logits(self.upsampled(pooled)))
+
+    def upsampled(self, pooled: Tensor) -> Tensor:
+        """Pooled features (N, C, S, S) of any N RoIs -> (N, C', 2S, 2S), from which each class reads its map."""
         hidden = pooled
         for convolution in self.convolutions:
             hidden = F.relu(convolution(hidden), inplace=True)
-        hidden = F.relu(self.deconvolution(hidden), inplace=True)
-        return widened(self.logits(hidden))
+        return F.relu(self.deconvolution(hidden), inplace=True)
 
     def loss(self, logits: Tensor, targets: Tensor, positive: Tensor) -> Tensor:
         """How far what `forward` gave is from masks (B, R, 2S, 2S), 0-dim; only positives (B, R) count."""

@@ -83,6 +83,11 @@ class FullyConnectedMaskHead(MaskHead):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
 
+    def forward(self, pooled: Tensor, labels: Tensor) -> Tensor:
+        logits = self.logits_of_all_classes(pooled.flatten(0, 1))
+        channel = (labels - self.first_class).clamp(min=0)
+        return gather_rows(logits, channel.view(-1, 1)).view(*labels.shape, self.size, self.size)
+
     def logits_of_all_classes(self, pooled: Tensor) -> Tensor:
         hidden = pooled.flatten(1)
         for layer in self.hidden:
