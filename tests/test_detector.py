@@ -330,3 +330,25 @@ def test_shipped_weights_find_text_in_a_rendered_scene():
     as_they_are = ["model.image.short_side=512", "model.image.long_side=512"]
     score = evaluate_texts(load("text_small", settings=as_they_are), scenes).at(0.5)
     assert score.recall > 0.5 and score.precision > 0.5
+
+
+def test_16_bits_find_the_same_texts():
+    """In a picture with large, plain words; scores differ in the third digit, outlines by a pixel or so."""
+    sample = RenderedText(1, 3, replace(SCENE, curved_fraction=0.0))[0]
+    exact, short = (load("text_small", precision=precision) for precision in ("float32", "bfloat16"))
+    kinds = []
+    short.model.backbone.register_forward_hook(lambda module, given, maps: kinds.append(maps[0].dtype))
+    expected, found = exact(sample.image, 0.5).texts, short(sample.image, 0.5).texts
+    assert kinds == [torch.bfloat16]
+    sure = [text for text in expected if text.score > 0.7]
+    assert len(sure) >= 2
+    for text in sure:
+        centre = text.polygon.mean(axis=0)
+        nearest = min(found, key=lambda other: np.abs(other.polygon.mean(axis=0) - centre).max())
+        assert np.abs(nearest.polygon.mean(axis=0) - centre).max() < 2
+        assert nearest.score == pytest.approx(text.score, abs=0.05)
+
+
+def test_another_precision_is_refused():
+    with pytest.raises(ValueError, match="precision: found 'float16', expected one of: float32, bfloat16"):
+        load("text_small", precision="float16")

@@ -46,6 +46,16 @@ def add_compile(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """`--precision`."""
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="bfloat16: 16 bits, faster where the processor or GPU has instructions for it (default: float32)",
+    )
+
+
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """`--set`, as `arguments.settings`: a list of "section.key=value"."""
     parser.add_argument(

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from maskrcnn.cli.arguments import add_compile, add_data, add_settings, all_settings
+from maskrcnn.cli.arguments import add_compile, add_data, add_precision, add_settings, all_settings
 from maskrcnn.cli.benchmark_scores import in_words, score_table
 from maskrcnn.data.coco import COCO
 from maskrcnn.data.loader import Samples
@@ -69,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--json", metavar="FILE", help="write the numbers to this file (of text, the best score of the sweep)"
     )
     add_compile(parser)
+    add_precision(parser)
     add_settings(parser)
 
 
@@ -92,7 +93,9 @@ def run(arguments: argparse.Namespace) -> None:
 def _evaluate(arguments: argparse.Namespace, ranks: Ranks) -> tuple[int, Mapping[int, str]]:
     """How many pictures there are; and, in the first process, what is wrong with those that could not be read."""
     with ranks.heard_once():
-        detector = load(arguments.weights, available_device(), all_settings(arguments), arguments.compile)
+        detector = load(
+            arguments.weights, available_device(), all_settings(arguments), arguments.compile, arguments.precision
+        )
         samples = open_data(arguments.data, arguments.split, detector.config)
     # Before the work, not after it: a folder may be impossible to make.
     out = Path(arguments.out)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from maskrcnn.cli.arguments import add_compile, add_format, add_settings, all_settings
+from maskrcnn.cli.arguments import add_compile, add_format, add_precision, add_settings, all_settings
 from maskrcnn.cli.numbers import fraction
 from maskrcnn.data.images import read_image
 from maskrcnn.data.numbered_pictures import picture_number
@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="lowest score, 0 to 1 (default: the one chosen for the weights; of objects, 0.5)",
     )
     add_compile(parser)
+    add_precision(parser)
     add_settings(parser)
 
 
@@ -73,7 +74,9 @@ def run(arguments: argparse.Namespace) -> None:
     """
     paths, out = [Path(image) for image in arguments.images], Path(arguments.out)
     _check_names(paths, out, arguments.submission)
-    detector = load(arguments.weights, available_device(), all_settings(arguments), arguments.compile)
+    detector = load(
+        arguments.weights, available_device(), all_settings(arguments), arguments.compile, arguments.precision
+    )
     protocol = PROTOCOLS.get(detector.config.data.format)
     if arguments.submission:
         if not detector.config.finds_text:
