@@ -211,9 +211,9 @@ def test_autocast_gives_float32_maps_a_float32_gradient(always_by_winograd):
 @pytest.fixture
 def calls(monkeypatch):
     """How often the op was called."""
-    seen, by_winograd = [], convolution._by_winograd
+    seen, compute = [], convolution.by_winograd
     monkeypatch.setattr(convolution, "LANES", 8)
-    monkeypatch.setattr(convolution, "_by_winograd", lambda *given: seen.append(given) or by_winograd(*given))
+    monkeypatch.setattr(convolution, "by_winograd", lambda *given: seen.append(given) or compute(*given))
     return seen
 
 

@@ -53,7 +53,9 @@ class MaskHead(nn.Module):
         """
         hidden = self.upsampled(pooled.flatten(0, 1)).permute(0, 2, 3, 1)  # (N, 2S, 2S, C')
         channel = (labels - self.first_class).clamp(min=0).flatten()
-        kernels, biases = self.logits.weight.flatten(1)[channel], self.logits.bias[channel]  # (N, C'), (N,)
+        # Channels last, so that the gradient comes in the layout in which training keeps the kernel.
+        kernel_of_class = self.logits.weight.permute(0, 2, 3, 1).flatten(1)
+        kernels, biases = kernel_of_class[channel], self.logits.bias[channel]  # (N, C'), (N,)
         logits = widened((hidden.flatten(1, 2) @ kernels[..., None]).squeeze(-1)) + biases[:, None]
         return logits.view(*labels.shape, *hidden.shape[1:3])
 

@@ -69,16 +69,16 @@ class _Convolution(torch.autograd.Function):
         for_maps, for_kernel, for_bias, for_scale = ctx.needs_input_grad[:4]
         used, shape = _scaled(kernel, scale), ctx.shape
         of_maps = of_kernel = of_scale = None
-        by_winograd = for_maps and _goes_by_winograd(maps, kernel, shape)
-        if by_winograd:  # each pixel gets back what it gave: the kernel turned by half a turn
+        quick = for_maps and _goes_by_winograd(maps, kernel, shape)
+        if quick:  # each pixel gets back what it gave: the kernel turned by half a turn
             gradient = gradient.contiguous(memory_format=torch.channels_last)
             of_maps = convolve(gradient, used.flip(2, 3).transpose(0, 1), None, *shape)
-        wanted = [for_maps and not by_winograd, for_kernel or for_scale, False]
+        wanted = [for_maps and not quick, for_kernel or for_scale, False]
         if any(wanted):
             by_pytorch, of_used, _ = torch.ops.aten.convolution_backward(
                 gradient, maps, used.to(maps.dtype), None, *shape[:3], False, [0, 0], shape.groups, wanted
             )
-            of_maps = of_maps if by_winograd else by_pytorch
+            of_maps = of_maps if quick else by_pytorch
             of_kernel = None if of_used is None else of_used.to(kernel.dtype)
         if for_scale:
             of_scale = (of_kernel * kernel).sum(dim=(1, 2, 3))
@@ -98,10 +98,11 @@ def _convolve(maps: Tensor, kernel: Tensor, bias: Tensor | None, shape: _Shape) 
         return F.conv2d(maps, kernel, bias, *shape)
     if torch.is_autocast_enabled("cpu"):
         maps = maps.to(torch.get_autocast_dtype("cpu"))
-    return _by_winograd(maps, kernel, bias)
+    return by_winograd(maps, kernel, bias)
 
 
-def _by_winograd(maps: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+def by_winograd(maps: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    """`convolve` of a 3 x 3 kernel with a padding of 1, whether or not it pays: computed in float32, in maps' dtype."""
     bias = None if bias is None else bias.float()
     return torch.ops.maskrcnn.convolve_3x3(maps, kernel.float().permute(2, 3, 1, 0), bias, 0)
 

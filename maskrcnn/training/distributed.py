@@ -130,6 +130,8 @@ def joined() -> Iterator[Ranks]:
     try:
         torch.distributed.init_process_group("nccl" if on_gpu else "gloo")
         yield Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
+        # They leave together: gloo aborts a process that is still at work when others have closed their connections.
+        torch.distributed.barrier()
     except RuntimeError as error:
         # NCCL's have a class of their own, gloo's are told by what they say.
         if isinstance(error, torch.distributed.DistError) or "gloo" in str(error).lower():

@@ -59,7 +59,8 @@ MEMORY = 3 * 2**30
 EXAMPLES = 50
 
 MODULES = [
-    "maskrcnn.ops", "maskrcnn.ops.pasting", "maskrcnn.ops.roi_pooling", "maskrcnn.ops.run_length",
+    "maskrcnn.ops", "maskrcnn.ops.matching", "maskrcnn.ops.pasting", "maskrcnn.ops.roi_pooling",
+    "maskrcnn.ops.run_length",
     "maskrcnn.boxes", "maskrcnn.slots",
     *(module.name for module in pkgutil.iter_modules(maskrcnn.targets.__path__, "maskrcnn.targets.")),
     "maskrcnn.model.anchors", "maskrcnn.model.detections", "maskrcnn.model.keypoint_decoding",
@@ -70,6 +71,7 @@ MODULES = [
     "maskrcnn.data.images", "maskrcnn.data.polygons", "maskrcnn.data.numbered_pictures",
 ]  # fmt: skip
 LEFT_OUT = {
+    "maskrcnn.model.keypoint_decoding.decode_keypoints": "its work grows with `largest`, as it says, also to 2^31 rows",
     "maskrcnn.detector.load": "files, of which test_hostile_files.py has many",
     "maskrcnn.detector.find_weights": "files, as above",
     "maskrcnn.data.json_records.read_json": "files, as above; parse_json is called",
@@ -154,10 +156,14 @@ def calls() -> dict[str, Call]:
     add(
         "maskrcnn.ops", True,
         nms=of(BOXES, SCORES, LABELS, iou_threshold=0.5, max_keep=2),
-        match_boxes=of(BOXES, FLAGS, BOXES, FLAGS, floor=0.5),
         pyramid_roi_align=of([FEATURE], BOXES, output_size=2, strides=[2.0], **align),
         crop_masks=of(*BITMAP, BOXES, SIZES, size=2, convention="soft"),
         build_information=of(),
+    )  # fmt: skip
+    add(
+        "maskrcnn.ops.matching", True,
+        match_boxes=of(BOXES, FLAGS, BOXES, FLAGS, floor=0.5),
+        covered_boxes=of(BOXES, BOXES, FLAGS, fraction=0.5),
     )  # fmt: skip
     add("maskrcnn.ops.pasting", True, paste_masks=of(MASKS[0], BOXES[0], height=8, width=9, convention="pixel_centres"))
     add(
@@ -219,7 +225,7 @@ def calls() -> dict[str, Call]:
     )  # fmt: skip
     add(
         "maskrcnn.model.keypoint_decoding", False,
-        decode_keypoints=of(LOGITS[0], BOXES[0], (8, 9)), decode_each=of(LOGITS[0], BOXES[0]),
+        decode_each=of(LOGITS[0], BOXES[0]),
         scale_keypoints=of(KEYPOINTS, SIZES, SIZES),
     )  # fmt: skip
     shape = TextShape(SQUARE, 0.9)
