@@ -37,6 +37,6 @@ void bind_run_length(pybind11::module_ module);  // run_length/binding.cpp
 PYBIND11_MODULE(_C, module) {
   module.doc() = "Compiled ops of maskrcnn, reached through torch.ops.maskrcnn once this module is imported.";
   module.def("build_information", &build_information, "Compiler, flags, and whether the CUDA kernels are in.");
-  module.def("widest_lanes", &maskrcnn::widest_lanes, "How many floats the widest register that convolve_3x3 can use holds.");
+  module.def("widest_lanes", &maskrcnn::widest_lanes, "Floats in the widest register that convolve_3x3 can use.");
   bind_run_length(module.def_submodule("run_length"));
 }

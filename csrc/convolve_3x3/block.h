@@ -1,6 +1,6 @@
 // A block of tiles, from pixels to results, for the Lanes of one instruction set. Each file that includes this compiles
-// it for its own instructions, so everything here is a template of its Lanes, and nothing of the standard library is
-// called: a function that two files share could end up in the program in the version of the wrong one.
+// it for its own instructions, so everything here is a template of its Lanes, and what it calls is always inlined: a
+// function that two files share could end up in the program in the version of the wrong one.
 //
 // Lanes have: kCount, how many floats they are; kRows, how many tiles times kColumns registers of results a product
 // keeps in registers; construction from one float; load and store; + - *; and multiply_add(a, b, c) = a * b + c, rounded
@@ -9,15 +9,9 @@
 
 #include <cstdint>
 
-#include "convolution.h"
 #include "winograd.h"
 
 namespace maskrcnn {
-
-template <typename Lanes>
-int64_t working_memory(int64_t in_channels, int64_t out_channels) {
-  return kPlaces * (kTilesOfBlock * (in_channels + out_channels) + 2 * kGap);
-}
 
 // Weights lie as [place][panel][I][channels of the panel]: a product reads them one after another. A panel has as many
 // output channels as a product keeps in registers, the last one perhaps fewer.
@@ -162,8 +156,7 @@ void convolve_block_of(const Convolution& convolution, int64_t block, float* mem
   const int64_t first = block * kTilesOfBlock, left = convolution.tiles() - first;
   const int64_t tiles = left < kTilesOfBlock ? left : kTilesOfBlock;
   const int64_t rows = (tiles + Lanes::kRows - 1) / Lanes::kRows * Lanes::kRows;  // the last may mean nothing
-  const int64_t pixel_stride = kTilesOfBlock * in_channels + kGap;
-  const int64_t product_stride = kTilesOfBlock * out_channels + kGap;
+  const int64_t pixel_stride = tile_stride(in_channels), product_stride = tile_stride(out_channels);
   float* products = memory + kPlaces * pixel_stride;
   for (int64_t tile = 0; tile < tiles; ++tile) {
     transform_tile<Lanes, Element>(convolution, first + tile, memory + tile * in_channels, pixel_stride);

@@ -6,7 +6,6 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -57,8 +56,7 @@ inline Lanes operator-(const Lanes& a, const Lanes& b) { return Lanes::each(a, b
 inline Lanes operator*(const Lanes& a, const Lanes& b) { return Lanes::each(a, b, std::multiplies<float>()); }
 inline Lanes multiply_add(const Lanes& a, const Lanes& b, const Lanes& c) { return a * b + c; }
 
-constexpr InstructionSet kPlainInstructions{
-    Lanes::kCount, working_memory<Lanes>, transform_kernel<Lanes>, convolve_block<Lanes>};
+constexpr InstructionSet kPlainInstructions{Lanes::kCount, transform_kernel<Lanes>, convolve_block<Lanes>};
 
 // Those with so many lanes, or for 0 the widest that the processor has.
 const InstructionSet* instructions_with(int64_t lanes) {
@@ -112,14 +110,10 @@ Tensor convolve_3x3(const Tensor& maps, const Tensor& kernel, const std::optiona
       pixels.const_data_ptr(), output.mutable_data_ptr(), is_bfloat16, weights,
       bias ? static_cast<const float*>(all_bias.const_data_ptr()) : nullptr,
       batch, height, width, in_channels, out_channels};
-  const int64_t workers = std::min<int64_t>(convolution.blocks(), torch::stable::get_num_threads());
-  const int64_t each = instructions->working_memory(in_channels, out_channels);
-  std::vector<float> memory(workers * each);
-  std::atomic<int64_t> next{0};
-  for_each_in_parallel(workers, [&](int64_t worker) {
-    for (int64_t block = next++; block < convolution.blocks(); block = next++) {
-      instructions->convolve_block(convolution, block, memory.data() + worker * each);
-    }
+  const int64_t each = working_memory(in_channels, out_channels);
+  std::vector<float> memory(worker_count(convolution.blocks()) * each);
+  for_each_with_worker(convolution.blocks(), [&](int64_t block, int64_t worker) {
+    instructions->convolve_block(convolution, block, memory.data() + worker * each);
   });
   return output;
 }

@@ -1,11 +1,10 @@
 // 8 floats in a register (AVX2 with FMA).
-#include "../portability.h"
 #include "convolution.h"
 
 #if defined(MASKRCNN_X86_WITH_TARGETS)
 #include <immintrin.h>
 #pragma GCC target("avx2,fma")
-#include "block.h"
+#include "block.h"  // after the line above, which its templates have to see
 
 namespace maskrcnn {
 namespace {
@@ -43,8 +42,7 @@ inline Lanes operator-(Lanes a, Lanes b) { return _mm256_sub_ps(a.value, b.value
 inline Lanes operator*(Lanes a, Lanes b) { return _mm256_mul_ps(a.value, b.value); }
 inline Lanes multiply_add(Lanes a, Lanes b, Lanes c) { return _mm256_fmadd_ps(a.value, b.value, c.value); }
 
-constexpr InstructionSet kInstructions{
-    Lanes::kCount, working_memory<Lanes>, transform_kernel<Lanes>, convolve_block<Lanes>};
+constexpr InstructionSet kInstructions{Lanes::kCount, transform_kernel<Lanes>, convolve_block<Lanes>};
 
 }  // namespace
 

@@ -1,11 +1,10 @@
 // 16 floats in a register (AVX-512).
-#include "../portability.h"
 #include "convolution.h"
 
 #if defined(MASKRCNN_X86_WITH_TARGETS)
 #include <immintrin.h>
 #pragma GCC target("avx512f")
-#include "block.h"
+#include "block.h"  // after the line above, which its templates have to see
 
 namespace maskrcnn {
 namespace {
@@ -40,8 +39,7 @@ inline Lanes operator-(Lanes a, Lanes b) { return _mm512_sub_ps(a.value, b.value
 inline Lanes operator*(Lanes a, Lanes b) { return _mm512_mul_ps(a.value, b.value); }
 inline Lanes multiply_add(Lanes a, Lanes b, Lanes c) { return _mm512_fmadd_ps(a.value, b.value, c.value); }
 
-constexpr InstructionSet kInstructions{
-    Lanes::kCount, working_memory<Lanes>, transform_kernel<Lanes>, convolve_block<Lanes>};
+constexpr InstructionSet kInstructions{Lanes::kCount, transform_kernel<Lanes>, convolve_block<Lanes>};
 
 }  // namespace
 

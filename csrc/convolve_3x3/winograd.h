@@ -5,14 +5,12 @@
 // Tile, kernel and result each go through a small matrix on both sides; between these, what was a convolution is a
 // product of numbers at the same place of tile and kernel. `maskrcnn/reference/winograd.py` says the same with matrices.
 //
-// Lanes are some neighbouring channels, in one register of the processor; see lanes.h.
+// Lanes are some neighbouring channels, in one register of the processor; see block.h.
 #pragma once
 
-namespace maskrcnn {
+#include "convolution.h"
 
-constexpr int kTile = 6;                 // pixels of a tile, along a side
-constexpr int kResult = 4;               // results of a tile, along a side
-constexpr int kPlaces = kTile * kTile;   // products for a tile and a pair of channels
+namespace maskrcnn {
 
 // B^T d: six pixels in a row of a tile.
 template <typename Lanes>
