@@ -565,9 +565,9 @@ BUGS = (
     ),
     PlantedBug(
         "a bias that does not go through the norm",
-        "maskrcnn.model.norms:convolve_and_normalise",
-        "shift + convolution.bias * scale",
-        "shift + convolution.bias",
+        "maskrcnn.model.convolution:Convolution.forward",
+        "shift + bias * scale",
+        "shift + bias",
         "test_norms:test_a_convolution_takes_over_what_its_norm_does",
         {"kind": "batch_frozen", "bias": True},
     ),

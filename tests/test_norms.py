@@ -8,6 +8,7 @@ from random_inputs import random_statistics
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from maskrcnn.model.convolution import Convolution
 from maskrcnn.model.norms import EvalBatchNorm, FrozenBatchNorm, SlotBatchNorm, convolve_and_normalise, make_norm
 
 
@@ -43,7 +44,7 @@ def test_epsilon_is_the_configured_one():
 def test_a_convolution_takes_over_what_its_norm_does(kind, bias):
     """Values and gradients are those of one layer after the other, whether or not the statistics are fixed."""
     torch.manual_seed(0)
-    convolution = nn.Conv2d(4, 6, 3, stride=2, padding=2, dilation=2, groups=2, bias=bias).double()
+    convolution = Convolution(4, 6, 3, stride=2, padding=2, dilation=2, groups=2, bias=bias).double()
     norm = make_norm(kind, 6, 1e-3).double()
     if kind.startswith("batch"):
         random_statistics(norm)
@@ -59,6 +60,15 @@ def test_a_convolution_takes_over_what_its_norm_does(kind, bias):
         torch.testing.assert_close(gradients, torch.autograd.grad((expected * weight).sum(), learning))
 
 
+def test_hooks_see_a_convolution_whose_norm_is_fixed():
+    """As those that count multiplications, or look at maps, ask for."""
+    convolution, norm = Convolution(4, 6, 1, bias=False), make_norm("batch_frozen", 6, 1e-3)
+    seen = []
+    convolution.register_forward_hook(lambda module, given, result: seen.append(result.shape))
+    convolve_and_normalise(torch.randn(1, 4, 5, 5), convolution, norm)
+    assert seen == [(1, 6, 5, 5)]
+
+
 def test_fixed_statistics_cost_no_pass_over_the_maps():
     """The convolution's own result is the only large one: what is multiplied is its kernel."""
 
@@ -71,7 +81,7 @@ def test_fixed_statistics_cost_no_pass_over_the_maps():
                 large.append(operator.name())
             return result
 
-    convolution, norm = nn.Conv2d(4, 6, 1, bias=False), make_norm("batch_frozen", 6, 1e-3)
+    convolution, norm = Convolution(4, 6, 1, bias=False), make_norm("batch_frozen", 6, 1e-3)
     with LargeResults():
         convolve_and_normalise(torch.randn(1, 4, 50, 50), convolution, norm)
     assert large == ["aten::convolution"]

@@ -1,4 +1,4 @@
-"""The 3 x 3 convolution, which does most of the arithmetic of a detector."""
+"""Convolutions, which do most of the arithmetic of a detector."""
 
 from __future__ import annotations
 
@@ -7,8 +7,20 @@ from torch import Tensor, nn
 from maskrcnn.ops.convolution import convolve
 
 
-class Convolution3x3(nn.Conv2d):
-    """PyTorch's layer, padded with zeros: (B, C, H, W) -> (B, C', H / stride, W / stride). `convolve` computes it."""
+class Convolution(nn.Conv2d):
+    """PyTorch's layer, (B, C, H, W) -> (B, C', H', W'), computed by `convolve`."""
+
+    def forward(self, maps: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+        """With scale (C',) and shift (C',), the result times the one plus the other, in the same pass over the maps."""
+        bias = self.bias
+        if scale is not None:
+            bias = (shift if bias is None else shift + bias * scale).to(self.weight.dtype)
+        shape = (self.stride, self.padding, self.dilation, self.groups)
+        return convolve(maps, self.weight, bias, *shape, scale=scale)
+
+
+class Convolution3x3(Convolution):
+    """Maps (B, C, H, W) -> (B, C', H / stride, W / stride), padded with zeros."""
 
     def __init__(
         self,
@@ -20,6 +32,3 @@ class Convolution3x3(nn.Conv2d):
         bias: bool = True,
     ) -> None:
         super().__init__(in_channels, out_channels, 3, stride, dilation, dilation, groups, bias)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        return convolve(maps, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)

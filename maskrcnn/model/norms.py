@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from maskrcnn.ops.convolution import convolve
+from maskrcnn.model.convolution import Convolution
 
 CHANNELS_PER_GROUP = 16
 
@@ -87,7 +87,7 @@ def scale_and_shift(norm: FrozenBatchNorm | nn.BatchNorm2d) -> tuple[Tensor, Ten
     return scale, norm.bias - norm.running_mean * scale
 
 
-def convolve_and_normalise(x: Tensor, convolution: nn.Conv2d, norm: nn.Module) -> Tensor:
+def convolve_and_normalise(x: Tensor, convolution: Convolution, norm: nn.Module) -> Tensor:
     """norm(convolution(x)), (B, C, H, W) -> (B, C', H', W').
 
     A factor of a channel is one of the kernel that makes it. So where statistics are fixed, the convolution takes over
@@ -95,13 +95,7 @@ def convolve_and_normalise(x: Tensor, convolution: nn.Conv2d, norm: nn.Module) -
     norm's scale and shift, if they learn, flow through kernel and bias.
     """
     fixed = isinstance(norm, FrozenBatchNorm) or (isinstance(norm, nn.BatchNorm2d) and not norm.training)
-    if not fixed:
-        return norm(convolution(x))
-    scale, shift = scale_and_shift(norm)
-    if convolution.bias is not None:
-        shift = shift + convolution.bias * scale
-    shape = (convolution.stride, convolution.padding, convolution.dilation, convolution.groups)
-    return convolve(x, convolution.weight, shift.to(convolution.weight.dtype), *shape, scale=scale)
+    return convolution(x, *scale_and_shift(norm)) if fixed else norm(convolution(x))
 
 
 def make_norm(kind: str, channels: int, eps: float) -> nn.Module:

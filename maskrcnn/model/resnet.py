@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskrcnn.config import BackboneConfig
-from maskrcnn.model.convolution import Convolution3x3
+from maskrcnn.model.convolution import Convolution, Convolution3x3
 from maskrcnn.model.norms import convolve_and_normalise, make_norm
 
 BLOCKS = {
@@ -52,11 +52,11 @@ class Bottleneck(nn.Module):
     def __init__(self, channels: int, width: int, stride: int, config: BackboneConfig) -> None:
         super().__init__()
         first, second = (stride, 1) if config.stride_in_first else (1, stride)
-        self.conv1 = nn.Conv2d(channels, width, 1, first, bias=False)
+        self.conv1 = Convolution(channels, width, 1, first, bias=False)
         self.bn1 = make_norm(config.norm, width, config.norm_epsilon)
         self.conv2 = Convolution3x3(width, width, second, bias=False)
         self.bn2 = make_norm(config.norm, width, config.norm_epsilon)
-        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
+        self.conv3 = Convolution(width, 4 * width, 1, bias=False)
         self.bn3 = make_norm(config.norm, 4 * width, config.norm_epsilon)
         self.downsample = _shortcut(channels, 4 * width, stride, config)
 
@@ -79,7 +79,7 @@ def _shortcut(channels: int, out_channels: int, stride: int, config: BackboneCon
     """A projection where the block changes the shape (section 3.3, option B), else the identity."""
     if stride == 1 and channels == out_channels:
         return None
-    convolution = nn.Conv2d(channels, out_channels, 1, stride, bias=False)
+    convolution = Convolution(channels, out_channels, 1, stride, bias=False)
     return Projection(convolution, make_norm(config.norm, out_channels, config.norm_epsilon))
 
 
@@ -116,7 +116,7 @@ class ResNet(nn.Module):
         """block: as for `make_stage`; stages: how many there are."""
         super().__init__()
         channels = config.stem_width or config.width
-        self.conv1 = nn.Conv2d(3, channels, 7, stride=2, padding=3, bias=False)
+        self.conv1 = Convolution(3, channels, 7, stride=2, padding=3, bias=False)
         self.bn1 = make_norm(config.norm, channels, config.norm_epsilon)
         self.channels = []
         for stage in range(stages):

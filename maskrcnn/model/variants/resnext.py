@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from maskrcnn.config import BackboneConfig
-from maskrcnn.model.convolution import Convolution3x3
+from maskrcnn.model.convolution import Convolution, Convolution3x3
 from maskrcnn.model.norms import make_norm
 from maskrcnn.model.resnet import Bottleneck
 
@@ -20,8 +18,8 @@ class ResNeXtBottleneck(Bottleneck):
         super().__init__(channels, width, stride, config)
         groups = config.cardinality
         inner = groups * config.group_width * (width // config.width)
-        self.conv1 = nn.Conv2d(channels, inner, 1, self.conv1.stride, bias=False)
+        self.conv1 = Convolution(channels, inner, 1, self.conv1.stride, bias=False)
         self.bn1 = make_norm(config.norm, inner, config.norm_epsilon)
         self.conv2 = Convolution3x3(inner, inner, self.conv2.stride, groups=groups, bias=False)
         self.bn2 = make_norm(config.norm, inner, config.norm_epsilon)
-        self.conv3 = nn.Conv2d(inner, self.conv3.out_channels, 1, bias=False)
+        self.conv3 = Convolution(inner, self.conv3.out_channels, 1, bias=False)
