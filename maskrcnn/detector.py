@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -19,13 +19,13 @@ from maskrcnn.data.images import read_image, to_rgb
 from maskrcnn.memory import out_of_memory_told
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.objects import WORTH_SHOWING, FoundObject, found_objects
+from maskrcnn.precision import Precision, computing_in
 from maskrcnn.structures import Detections, Sample
 from maskrcnn.text import TextShape, polygon_nms, text_shapes
 from maskrcnn.training.checkpoint import check_fit, load_into, load_weights
 from maskrcnn.training.published import BACKBONE, PART
 
 SHIPPED = Path(__file__).parent / "weights"
-Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ class Detector:
         height, width = network_size(*image.shape[:2], self.config.model.image)
         advice = f"a smaller model.image.long_side than these {max(height, width)} pixels (--set) needs less"
         picture = f"{name}, seen at {width} x {height} pixels"
-        in_16_bits = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
-        with out_of_memory_told(lambda: picture, advice), torch.inference_mode(), in_16_bits:
+        in_precision = computing_in(self.precision, self.device.type)
+        with out_of_memory_told(lambda: picture, advice), torch.inference_mode(), in_precision:
             batch = inference_batch(sample, self.config.model.image, targets=False)
             detections = self.model(batch.to(self.device)).detections.to("cpu")
         model, size = self.config.model, image.shape[:2]

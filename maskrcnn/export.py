@@ -48,7 +48,8 @@ class DetectionProgram(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor, image_sizes: Tensor, original_sizes: Tensor) -> dict[str, Tensor]:
-        """Fields of a `Batch` -> the fields of its `Detections` that this network has."""
+        """images (B, 3, H, W), image_sizes (B, 2), original_sizes (B, 2) -> those fields of `Detections` that there
+        are: boxes (B, D, 4), scores, labels and valid (B, D), masks (B, D, m, m), keypoints (B, D, J, 3)."""
         detections = self.network(Batch(images, image_sizes, original_sizes, names=())).detections
         found = {field.name: getattr(detections, field.name) for field in fields(Detections)}
         return {name: value for name, value in found.items() if value is not None}

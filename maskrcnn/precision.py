@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
+
+Precision = Literal["float32", "bfloat16"]
+"""Of convolutions and matrix products."""
+
+
+def computing_in(precision: Precision, device_type: str) -> torch.autocast:
+    """A context: inside, the network computes in `precision` on devices of this type."""
+    return torch.autocast(device_type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def widened(values: Tensor) -> Tensor:

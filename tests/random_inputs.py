@@ -1,5 +1,7 @@
 """Random boxes, outlines, masks and statistics that several tests share."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,6 +15,25 @@ def random_boxes(*shape: int, seed: int, extent: float = 100.0) -> Tensor:
     corner = torch.rand(*shape, 2, generator=generator, dtype=torch.float64) * (extent - 1)
     size = 1 + torch.rand(*shape, 2, generator=generator, dtype=torch.float64) * (extent - 1 - corner)
     return torch.cat((corner, corner + size), dim=-1)
+
+
+def small_world(*shape: int, seed: int, dtype: torch.dtype) -> torch.Tensor:
+    """Boxes (*shape, 4) with corners from so few values that equal IoUs are common, some without area."""
+    generator = torch.Generator().manual_seed(seed)
+    corners = torch.randint(0, 9, (*shape, 2), generator=generator)
+    sizes = torch.randint(0, 6, (*shape, 2), generator=generator)
+    return torch.cat((corners, corners + sizes), dim=-1).to(dtype)
+
+
+def hostile_boxes(cases: int, few: int, dtype: torch.dtype = torch.float32) -> Iterator[tuple[Tensor, Tensor]]:
+    """So many times boxes (40, 4), half of them with corners of any kind, and `few` of them again."""
+    inf, nan = torch.inf, torch.nan
+    values = torch.tensor([nan, inf, -inf, 0.0, -0.0, 1.0, 2.0, 5.0, -3.0, 3e38, -3e38, 1e30, 1e-40]).to(dtype)
+    generator = torch.Generator().manual_seed(3)
+    for seed in range(cases):
+        boxes = values[torch.randint(0, len(values), (40, 4), generator=generator)]
+        boxes[::2] = small_world(20, seed=seed, dtype=dtype)
+        yield boxes, boxes[torch.randperm(40, generator=generator)[:few]]
 
 
 def random_quadrilateral(rng: np.random.Generator, height: int, width: int) -> np.ndarray:

@@ -1,15 +1,11 @@
 """The CUDA kernels of matching, on the emulator: the bits of the C++ op."""
 
-import math
-
 import emulated_kernels
 import pytest
 import torch
-from test_match_boxes import small_world
+from random_inputs import hostile_boxes, small_world
 
 from maskrcnn.reference import matching as reference
-
-NAN, INFINITY = math.nan, math.inf
 
 
 def assert_same(*arguments, threads=32):
@@ -56,14 +52,9 @@ def test_nothing_to_match(shape):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_hostile_values(dtype):
-    generator = torch.Generator().manual_seed(3)
-    values = torch.tensor([NAN, INFINITY, -INFINITY, 0.0, -0.0, 1.0, 2.0, 5.0, -3.0, 3e38, -3e38, 1e30, 1e-40])
-    for seed in range(10):
-        boxes = values.to(dtype)[torch.randint(0, len(values), (1, 40, 4), generator=generator)]
-        boxes[:, ::2] = small_world(1, 20, seed=seed, dtype=dtype)
-        ground_truths = boxes[:, torch.randperm(40, generator=generator)[:9]]
+    for boxes, ground_truths in hostile_boxes(10, few=9, dtype=dtype):
         valid = torch.ones(1, 40, dtype=torch.bool)
-        assert_same(ground_truths, valid[:, :9], boxes, valid, 0.0)
+        assert_same(ground_truths[None], valid[:, :9], boxes[None], valid, 0.0)
 
 
 def test_a_ground_truth_without_any_overlap_ties_with_everything_and_padding_with_nothing():

@@ -195,6 +195,11 @@ def test_no_rois():
     assert decode_each(*nothing).shape == decode_keypoints(*nothing, (20, 30)).shape == (0, 3, 3)
 
 
+def test_pictures_that_no_machine_holds_are_refused():
+    with pytest.raises(ValueError, match=r"largest must be at most 1,048,576 pixels, found \(9, 2147483648\)"):
+        decode_keypoints(torch.zeros(1, 3, 56, 56), torch.tensor([[0.0, 0.0, 9.0, 9.0]]), (9, 2**31))
+
+
 def test_a_map_that_is_not_a_number_says_so_in_its_score():
     heat_maps = torch.full((1, 1, 56, 56), math.nan)
     assert decode_each(heat_maps, torch.tensor([[0.0, 0.0, 9.0, 9.0]]))[0, 0, 2].isnan()

@@ -45,13 +45,18 @@ print("all", len(calls))
 """
 
 
+def printed_by(script, implementation):
+    """The lines that a script prints in a process of its own, with one thread."""
+    environment = os.environ | {"MASKRCNN_OPS": implementation, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()
+
+
 @pytest.mark.parametrize("implementation", ["", "python"])
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="only Linux says here how much memory is in use")
 def test_what_cannot_fit_in_memory_is_an_error(implementation):
-    environment = os.environ | {"MASKRCNN_OPS": implementation, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    *calls, last = result.stdout.splitlines()
+    *calls, last = printed_by(SCRIPT, implementation)
     assert last == f"all {len(calls)}"
     assert [call for call in calls if " raised " not in call] == []
 
@@ -82,8 +87,5 @@ except RuntimeError:
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="only Linux says here how much memory is in use")
 def test_dont_care_regions_need_no_number_for_each_anchor_and_region(implementation):
     """200 regions and the anchors of COCO's pictures, in 100 MiB; a float32 for each pair takes 166."""
-    environment = os.environ | {"MASKRCNN_OPS": implementation, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run([sys.executable, "-c", DONT_CARE], env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    ignored, other = result.stdout.splitlines()
+    ignored, other = printed_by(DONT_CARE, implementation)
     assert int(ignored.split()[0]) > 0 and other == "a number for each pair does not fit"

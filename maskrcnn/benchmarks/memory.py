@@ -33,7 +33,7 @@ def peak_bytes(prepare: Callable[..., Callable[[], object]], *arguments: Any, de
 
 def _measure(sender: Any, prepare: Callable, arguments: tuple, device: str, threads: int) -> None:
     torch.set_num_threads(threads)
-    before = 0 if device == "cuda" else _resident("VmRSS")
+    before = 0 if device == "cuda" else resident_bytes("VmRSS")
     run = prepare(*arguments)
     run()
     if device == "cuda":
@@ -42,10 +42,10 @@ def _measure(sender: Any, prepare: Callable, arguments: tuple, device: str, thre
         with open("/proc/self/clear_refs", "w") as reset:
             reset.write("5")
     run()
-    sender.send((torch.cuda.max_memory_allocated() if device == "cuda" else _resident("VmHWM")) - before)
+    sender.send((torch.cuda.max_memory_allocated() if device == "cuda" else resident_bytes("VmHWM")) - before)
 
 
-def _resident(field: str) -> int:
+def resident_bytes(field: str) -> int:
     """VmRSS, what is resident now, or VmHWM, the most since it was last reset, in bytes."""
     with open("/proc/self/status") as status:
         line = next(line for line in status if line.startswith(field))

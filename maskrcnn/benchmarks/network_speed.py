@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from maskrcnn.benchmarks.memory import peak_bytes
 from maskrcnn.benchmarks.networks import PEER, PEER_RECIPE, Load, Work, configured, our_network, their_network
 from maskrcnn.benchmarks.stages import our_stages, stage_seconds, their_stages
 from maskrcnn.config import Config
+from maskrcnn.precision import Precision, computing_in
 from maskrcnn.training.compiling import compiled
 
 Kind = Literal["infer", "train"]
@@ -26,7 +27,7 @@ class Candidate:
     """One way to do the work."""
 
     library: str
-    precision: Literal["float32", "bfloat16"]
+    precision: Precision
     compile: bool = False
 
     @property
@@ -59,9 +60,9 @@ class NetworkFigure:
 
 def candidates(config: Config, *, compile: bool = False) -> list[Candidate]:
     """torchvision, where it is installed and has this recipe, and ours in both precisions, if asked also compiled."""
-    ours = [Candidate("ours", precision) for precision in ("float32", "bfloat16")]
+    ours = [Candidate("ours", precision) for precision in get_args(Precision)]
     if compile:
-        ours += [Candidate("ours", precision, compile=True) for precision in ("float32", "bfloat16")]
+        ours += [Candidate("ours", precision, compile=True) for precision in get_args(Precision)]
     return [BASELINE, Candidate(PEER, "bfloat16"), *ours] if has_peer(config) else ours
 
 
@@ -90,9 +91,9 @@ def _prepared(kind: Kind, candidate: Candidate, work: Work) -> tuple[Callable[[]
     return work.our_training(network, candidate.precision, candidate.compile), model
 
 
-def _in_precision(run: Callable[[], object], precision: str, device: str) -> Callable[[], object]:
+def _in_precision(run: Callable[[], object], precision: Precision, device: str) -> Callable[[], object]:
     def in_precision() -> object:
-        with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
+        with computing_in(precision, device):
             return run()
 
     return in_precision

@@ -15,6 +15,7 @@ from maskrcnn.benchmarks.comparison import installed
 from maskrcnn.config import Config
 from maskrcnn.data.collate import collate, inference_batch
 from maskrcnn.model.mask_rcnn import MaskRCNN
+from maskrcnn.precision import Precision, computing_in
 from maskrcnn.structures import Batch, Detections, Sample
 from maskrcnn.training.compiling import with_changing_sizes
 from maskrcnn.training.loop import training_step
@@ -115,9 +116,11 @@ class Work:
         self.config, self.device = config, device
         self.samples = pictures(load, config.model.class_count - 1)
 
-    def infer_ours(self, model: Callable[[Batch], Any], precision: str = "float32") -> tuple[Detections, list[Tensor]]:
+    def infer_ours(
+        self, model: Callable[[Batch], Any], precision: Precision = "float32"
+    ) -> tuple[Detections, list[Tensor]]:
         """Detections, and for each picture masks (D, H, W)."""
-        with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=precision == "bfloat16"):
+        with torch.inference_mode(), computing_in(precision, self.device):
             found = model(self.our_images().to(self.device)).detections
             return found, self.paste(found)
 
@@ -154,7 +157,7 @@ class Work:
             return [one | {"masks": one["masks"] > 0.5} for one in found]
 
     def our_training(
-        self, model: nn.Module, precision: str = "float32", is_compiled: bool = False
+        self, model: nn.Module, precision: Precision = "float32", is_compiled: bool = False
     ) -> Callable[[], dict[str, Tensor]]:
         """A function that makes one step and returns the losses. The targets are ready, the images are not."""
         training = replace(self.config.training, precision=precision)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import get_args
 
 from maskrcnn.data.sources import FORMATS
+from maskrcnn.precision import Precision
 
 
 def add_data(parser: argparse.ArgumentParser, split: str) -> None:
@@ -50,7 +52,7 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
     """`--precision`."""
     parser.add_argument(
         "--precision",
-        choices=("float32", "bfloat16"),
+        choices=get_args(Precision),
         default="float32",
         help="bfloat16: 16 bits, faster where the processor or GPU has instructions for it (default: float32)",
     )

@@ -16,6 +16,8 @@ from torch import Tensor
 
 MOST_VALUES = 2**26
 """How many values of the enlarged maps exist at a time, unless a single row of all of them has more: 256 MiB."""
+LONGEST_SIDE = 2**20
+"""Of pictures, in pixels: no image so large fits the memory of any machine, and decoding would take hours."""
 COMPILED_BANDS = 32
 """In how many parts they come in a compiled program: 230 MB at a time of 100 people in a picture of 800 x 1344."""
 
@@ -28,7 +30,8 @@ def decode_keypoints(heat_maps: Tensor, rois: Tensor, largest: tuple[int, int]) 
 
     The score is the enlarged map's value, and of equal ones the first counts. largest: a height and a width in pixels
     that no RoI exceeds; the work grows with them, not with the RoIs. Where asking for sizes costs nothing, see
-    `decode_each`. Everything is computed in the dtype of its arguments, also under autocast.
+    `decode_each`. Everything is computed in the dtype of its arguments, also under autocast. Raises ValueError for
+    more than LONGEST_SIDE pixels.
     """
     size = heat_maps.shape[-1]
     sides = (rois[:, 2:] - rois[:, :2]).clamp(min=1)
@@ -86,6 +89,8 @@ def _bands(heat_maps: Tensor, largest: tuple[int, int]) -> int:
     """How many bands of rows the enlarged maps come in; a compiled program has the same number for all sizes."""
     if torch.compiler.is_compiling():
         return COMPILED_BANDS
+    if max(largest) > LONGEST_SIDE:
+        raise ValueError(f"decode_keypoints: largest must be at most {LONGEST_SIDE:,} pixels, found {largest}")
     values_of_row = heat_maps.shape[0] * heat_maps.shape[1] * max(largest[1], heat_maps.shape[-1])
     return -(-largest[0] // max(1, MOST_VALUES // max(1, values_of_row)))
 

@@ -102,7 +102,10 @@ def _convolve(maps: Tensor, kernel: Tensor, bias: Tensor | None, shape: _Shape) 
 
 
 def by_winograd(maps: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
-    """`convolve` of a 3 x 3 kernel with a padding of 1, whether or not it pays: computed in float32, in maps' dtype."""
+    """maps (B, I, H, W), kernel (O, I, 3, 3), bias (O,) -> (B, O, H, W) in the dtype of the maps, padded by 1.
+
+    Whether or not it pays; I and O must be multiples of `LANES`.
+    """
     bias = None if bias is None else bias.float()
     return torch.ops.maskrcnn.convolve_3x3(maps, kernel.float().permute(2, 3, 1, 0), bias, 0)
 

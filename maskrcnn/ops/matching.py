@@ -42,21 +42,12 @@ def match_boxes(
     """
     require_floating_point("match_boxes", ground_truths=ground_truths, boxes=boxes)
     require_dtype("match_boxes", torch.bool, ground_truths_valid=ground_truths_valid, boxes_valid=boxes_valid)
-    for name, corners in (("ground_truths", ground_truths), ("boxes", boxes)):
-        if corners.dim() < 2 or corners.shape[-1] != 4:
-            raise ValueError(f"match_boxes: {name} must be (..., N, 4), found {shape_of(corners)}")
+    _require_corners("match_boxes", "N", ground_truths=ground_truths, boxes=boxes)
     leading, count, slots = boxes.shape[:-2], boxes.shape[-2], ground_truths.shape[-2]
-    for name, tensor, expected in (
-        ("ground_truths", ground_truths, (*leading, slots, 4)),
-        ("ground_truths_valid", ground_truths_valid, (*leading, slots)),
-        ("boxes_valid", boxes_valid, (*leading, count)),
-    ):
-        if tensor.shape != expected:
-            raise ValueError(f"match_boxes: {name} must be {tuple(expected)} to fit the rest, found {shape_of(tensor)}")
-        require_same_device("match_boxes", boxes=boxes, **{name: tensor})
-    require_number("match_boxes", floor=floor)
-    if not 0 <= floor <= 1:
-        raise ValueError(f"match_boxes: floor must be in [0, 1], found {floor}")
+    _require_fit("match_boxes", boxes, (*leading, slots, 4), ground_truths=ground_truths)
+    _require_fit("match_boxes", boxes, (*leading, slots), ground_truths_valid=ground_truths_valid)
+    _require_fit("match_boxes", boxes, (*leading, count), boxes_valid=boxes_valid)
+    _require_share("match_boxes", floor=floor)
 
     batch = math.prod(leading)
     dtype = torch.promote_types(torch.promote_types(boxes.dtype, ground_truths.dtype), torch.float32)
@@ -93,22 +84,12 @@ def covered_boxes(boxes: Tensor, regions: Tensor, regions_valid: Tensor, *, frac
     """
     require_floating_point("covered_boxes", boxes=boxes, regions=regions)
     require_dtype("covered_boxes", torch.bool, regions_valid=regions_valid)
-    for name, corners, letter in (("boxes", boxes, "N"), ("regions", regions, "M")):
-        if corners.dim() < 2 or corners.shape[-1] != 4:
-            raise ValueError(f"covered_boxes: {name} must be (..., {letter}, 4), found {shape_of(corners)}")
+    _require_corners("covered_boxes", "N", boxes=boxes)
+    _require_corners("covered_boxes", "M", regions=regions)
     leading, count, slots = boxes.shape[:-2], boxes.shape[-2], regions.shape[-2]
-    for name, tensor, expected in (
-        ("regions", regions, (*leading, slots, 4)),
-        ("regions_valid", regions_valid, (*leading, slots)),
-    ):
-        if tensor.shape != expected:
-            raise ValueError(
-                f"covered_boxes: {name} must be {tuple(expected)} to fit the rest, found {shape_of(tensor)}"
-            )
-        require_same_device("covered_boxes", boxes=boxes, **{name: tensor})
-    require_number("covered_boxes", fraction=fraction)
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"covered_boxes: fraction must be in [0, 1], found {fraction}")
+    _require_fit("covered_boxes", boxes, (*leading, slots, 4), regions=regions)
+    _require_fit("covered_boxes", boxes, (*leading, slots), regions_valid=regions_valid)
+    _require_share("covered_boxes", fraction=fraction)
 
     batch = math.prod(leading)
     dtype = torch.promote_types(torch.promote_types(boxes.dtype, regions.dtype), torch.float32)
@@ -119,3 +100,26 @@ def covered_boxes(boxes: Tensor, regions: Tensor, regions_valid: Tensor, *, frac
         float(fraction),
     )
     return covered.reshape(*leading, count)
+
+
+def _require_corners(op: str, letter: str, **boxes: Tensor) -> None:
+    """Raises ValueError for the first argument that is not (..., N, 4), N being called `letter`."""
+    for name, corners in boxes.items():
+        if corners.dim() < 2 or corners.shape[-1] != 4:
+            raise ValueError(f"{op}: {name} must be (..., {letter}, 4), found {shape_of(corners)}")
+
+
+def _require_fit(op: str, boxes: Tensor, expected: tuple[int, ...], **argument: Tensor) -> None:
+    """Raises ValueError if the argument is of another shape, or elsewhere than the boxes."""
+    ((name, tensor),) = argument.items()
+    if tensor.shape != expected:
+        raise ValueError(f"{op}: {name} must be {tuple(expected)} to fit the rest, found {shape_of(tensor)}")
+    require_same_device(op, boxes=boxes, **argument)
+
+
+def _require_share(op: str, **argument: float) -> None:
+    """Raises TypeError if the argument is no number, ValueError if it is not in [0, 1]."""
+    ((name, value),) = argument.items()
+    require_number(op, **argument)
+    if not 0 <= value <= 1:
+        raise ValueError(f"{op}: {name} must be in [0, 1], found {value}")

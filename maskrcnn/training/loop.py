@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from maskrcnn.config import Config, TrainingConfig
 from maskrcnn.memory import out_of_memory_told
+from maskrcnn.precision import computing_in
 from maskrcnn.structures import Batch
 from maskrcnn.targets.losses import total_loss
 from maskrcnn.training.checkpoint import (
@@ -88,7 +89,7 @@ def training_step(
     of_parts: list[dict[str, Tensor]] = []
     for part in parts:
         with ranks.averaging(model, last_part=part is parts[-1]):
-            with torch.autocast(part.images.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
+            with computing_in(training.precision, part.images.device.type):
                 output = model(part)
             losses = output.losses
             if ranks.count > 1 and training.denominators == "all_ranks":

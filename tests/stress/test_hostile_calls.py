@@ -71,7 +71,6 @@ MODULES = [
     "maskrcnn.data.images", "maskrcnn.data.polygons", "maskrcnn.data.numbered_pictures",
 ]  # fmt: skip
 LEFT_OUT = {
-    "maskrcnn.model.keypoint_decoding.decode_keypoints": "its work grows with `largest`, as it says, also to 2^31 rows",
     "maskrcnn.detector.load": "files, of which test_hostile_files.py has many",
     "maskrcnn.detector.find_weights": "files, as above",
     "maskrcnn.data.json_records.read_json": "files, as above; parse_json is called",
@@ -225,7 +224,7 @@ def calls() -> dict[str, Call]:
     )  # fmt: skip
     add(
         "maskrcnn.model.keypoint_decoding", False,
-        decode_each=of(LOGITS[0], BOXES[0]),
+        decode_keypoints=of(LOGITS[0], BOXES[0], (8, 9)), decode_each=of(LOGITS[0], BOXES[0]),
         scale_keypoints=of(KEYPOINTS, SIZES, SIZES),
     )  # fmt: skip
     shape = TextShape(SQUARE, 0.9)

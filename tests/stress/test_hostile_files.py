@@ -32,6 +32,7 @@ import torch
 from PIL import Image
 from small_text import SETTINGS, annotation, picture, save_small_weights, write_icdar2015
 
+from maskrcnn.benchmarks.memory import resident_bytes
 from maskrcnn.cli import MISTAKE, main
 from maskrcnn.training.checkpoint import load_weights
 
@@ -70,12 +71,12 @@ class Place:
 
     def said(self, *arguments: object, accepted: bool = False) -> str:
         """The one line with which a command refuses; with `accepted` it may also succeed, and then this is empty."""
-        before, resident = self._contents(), _memory("VmRSS")
+        before, resident = self._contents(), resident_bytes("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # the peak is measured from here on
         self.capsys.readouterr()
         started = time.process_time()
         code = main(list(map(str, arguments)))
-        seconds, more = time.process_time() - started, _memory("VmHWM") - resident
+        seconds, more = time.process_time() - started, resident_bytes("VmHWM") - resident
         lines = self.capsys.readouterr().err.splitlines(keepends=True)
         told = "".join(line for line in lines if not PROGRESS.fullmatch(line.strip()))
         assert not self.harm.exists(), "a payload has run"
@@ -107,12 +108,6 @@ def naming(case: str) -> Iterator[None]:
     except BaseException as error:
         error.add_note(f"the case: {case}")
         raise
-
-
-def _memory(name: str) -> int:
-    """VmRSS, the bytes in use now, or VmHWM, the most that ever were."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 @pytest.fixture(scope="module")
