@@ -134,9 +134,7 @@ def _measure_networks(arguments: argparse.Namespace, device: str) -> None:
     if arguments.scaling:
         path = Path(arguments.scaling)
         path.parent.mkdir(parents=True, exist_ok=True)
-        figures = list(measure_scaling(kind, config, device, rounds))
-        print_scaling(figures, arguments.json)
-        draw_scaling(figures, kind, path)
+        draw_scaling(print_scaling(measure_scaling(kind, config, device, rounds), arguments.json), kind, path)
         return
     width, height = arguments.size or SIZE
     load = Load(height, width, arguments.batch or 1)

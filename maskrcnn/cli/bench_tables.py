@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -81,17 +82,21 @@ def print_networks(figures: Iterable[NetworkFigure], of_what: str, device: str, 
         _print_row((stage, *(f"{figure.stages[stage]:.0f}" if stage in figure.stages else "" for figure in timed)))
 
 
-def print_scaling(figures: Sequence[ScalingFigure], as_json: bool) -> None:
-    """A row for each place of each axis, or a JSON object a line."""
-    if as_json:
-        for figure in figures:
-            _print_json(figure)
-        return
-    names = list(dict.fromkeys(figure.name for figure in figures))
-    print(f"| milliseconds of a picture | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
-    for axis, value in dict.fromkeys((figure.axis, figure.value) for figure in figures):
-        row = {figure.name: figure.milliseconds for figure in figures if (figure.axis, figure.value) == (axis, value)}
-        _print_row((f"{axis} {value}", *(f"{row[name]:.0f}" for name in names)))
+def print_scaling(figures: Iterable[ScalingFigure], as_json: bool) -> list[ScalingFigure]:
+    """A row for each place of each axis, or a JSON object a line, as soon as it is measured. Returns the figures."""
+    printed: list[ScalingFigure] = []
+    for (axis, value), here in itertools.groupby(figures, key=lambda figure: (figure.axis, figure.value)):
+        row = list(here)
+        if as_json:
+            for figure in row:
+                _print_json(figure)
+        else:
+            if not printed:
+                names = [figure.name for figure in row]
+                print(f"| milliseconds of a picture | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
+            _print_row((f"{axis} {value}", *(f"{figure.milliseconds:.0f}" for figure in row)))
+        printed += row
+    return printed
 
 
 def _print_json(figure: Any, **further: float) -> None:
