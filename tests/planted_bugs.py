@@ -572,6 +572,14 @@ BUGS = (
         {"kind": "batch_frozen", "bias": True},
     ),
     PlantedBug(
+        "at sampled anchors, borders that are repeated in place of zeros",
+        "maskrcnn.ops.convolution:convolve_at",
+        "(column >= 0)",
+        "(column >= -1)",
+        "test_convolution:test_each_place_of_each_level_is_that_of_the_whole_convolution",
+        {"has_bias": True},
+    ),
+    PlantedBug(
         "fixed statistics that follow the model into training",
         "maskrcnn.model.norms:make_norm",
         '"batch_eval": EvalBatchNorm',

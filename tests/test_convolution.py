@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from maskrcnn.model.convolution import Convolution3x3
 from maskrcnn.ops import convolution, register
-from maskrcnn.ops.convolution import convolve
+from maskrcnn.ops.convolution import convolve, convolve_at
 from maskrcnn.reference import winograd
 
 LANES = [lanes for lanes in (4, 8, 16) if lanes == 4 or lanes <= convolution.LANES]
@@ -272,6 +272,71 @@ def test_the_layer_is_pytorchs(settings):
     theirs.load_state_dict(ours.state_dict())
     x = maps(*LARGE)
     torch.testing.assert_close(ours(x), theirs(x), rtol=1e-4, atol=1e-4)
+
+
+# --- Only at some places ----------------------------------------------------------------------------------------------
+
+SIZES = ((5, 7), (3, 4), (1, 2), (1, 1))
+"""Rows and columns of four levels: 35, 12, 2 and 1 places."""
+
+
+def levels(channels=3, images=2):
+    return [random(images, channels, *size, dtype=torch.float64, seed=place) for place, size in enumerate(SIZES)]
+
+
+def everywhere(given, kernel, bias):
+    """Results (B, O, H, W) of all places of all levels, listed: (B, places, O)."""
+    results = [F.conv2d(level, kernel, bias, padding=1) for level in given]
+    return torch.cat([result.flatten(2).transpose(1, 2) for result in results], dim=1)
+
+
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_each_place_of_each_level_is_that_of_the_whole_convolution(has_bias):
+    """Corners, borders, levels smaller than a window; each image asks in an order of its own, and twice."""
+    given, (kernel, bias) = levels(), layer(4, 3)
+    kernel, bias = kernel.double(), bias.double() if has_bias else None
+    order = torch.stack([torch.randperm(50, generator=torch.Generator().manual_seed(one)) for one in (1, 2)])
+    places = torch.cat((order, order[:, :7]), dim=1)
+    image = torch.arange(2)[:, None]
+    expected = everywhere(given, kernel, bias)[image, places]
+    torch.testing.assert_close(convolve_at(given, places, kernel, bias), expected)
+
+
+def test_gradients_at_places_are_those_of_the_whole_convolution():
+    places = torch.tensor([[0, 36, 36, 49], [34, 3, 48, 10]])
+    weights = random(2, 4, 5, dtype=torch.float64, seed=9)
+    found = []
+    for few in (True, False):
+        given = [level.requires_grad_() for level in levels()]
+        kernel, bias = (part.double().requires_grad_() for part in layer(5, 3))
+        if few:
+            results = convolve_at(given, places, kernel, bias)
+        else:
+            results = everywhere(given, kernel, bias)[torch.arange(2)[:, None], places]
+        found.append(torch.autograd.grad((results * weights).sum(), (*given, kernel, bias)))
+    for few, all_of_them in zip(*found, strict=True):
+        torch.testing.assert_close(few, all_of_them)
+
+
+def test_other_places_have_no_say():
+    """A number that is none outside the window, on this level or another, does not reach the result."""
+    given, (kernel, bias) = levels(), layer(4, 3)
+    kernel, bias = kernel.double(), bias.double()
+    expected = everywhere(given, kernel, bias)[:, [7]]
+    for place, level in enumerate(given):
+        window = level[:, :, 0:3, 0:2].clone()
+        level.fill_(torch.nan)
+        if place == 0:
+            level[:, :, 0:3, 0:2] = window
+    torch.testing.assert_close(convolve_at(given, torch.tensor([[7], [7]]), kernel, bias), expected)
+
+
+def test_no_places_and_places_on_no_level():
+    given, (kernel, bias) = levels(), layer(4, 3)
+    kernel, bias = kernel.double(), bias.double()
+    assert convolve_at(given, torch.zeros(2, 0, dtype=torch.int64), kernel, bias).shape == (2, 0, 4)
+    outside = convolve_at(given, torch.tensor([[-1, 50], [-36, 10**9]]), kernel, bias)
+    torch.testing.assert_close(outside, bias.expand(2, 2, 4))
 
 
 @compiled

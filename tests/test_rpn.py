@@ -73,6 +73,16 @@ def test_channels_last_gives_the_same():
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_few_anchors_are_told_what_all_are_told():
+    rpn = make_rpn()
+    features = random_features()
+    everything = [torch.cat(levels, dim=1) for levels in rpn.head(features)]
+    count = everything[0].shape[1]
+    index = torch.stack((torch.arange(count), torch.arange(count).flip(0)))
+    for found, expected in zip(rpn.head.at(features, index), everything, strict=True):
+        torch.testing.assert_close(found, expected[torch.arange(2)[:, None], index], rtol=1e-4, atol=1e-6)
+
+
 def test_initialisation():
     head = RPNHead(channels=64, anchors=5)
     for layer in (head.convolution, head.objectness, head.deltas):
@@ -207,6 +217,25 @@ def test_losses_against_loops():
     assert losses.keys() == expected.keys()
     for name, value in expected.items():
         assert value > 0 and losses[name].item() == pytest.approx(float(value), rel=1e-5)
+
+
+def test_outputs_without_gradients_and_features_give_the_same_losses_and_gradients():
+    """As `MaskRCNN` does it, beside what the definition says: a gradient through the outputs of every anchor."""
+    rpn = make_rpn(change(SMALL, "rpn", samples=512))
+    batch = make_batch([[(1, (10, 12, 44, 44)), (2, (60, 20, 90, 32))], [(2, (3, 3, 12, 11))]], 2)
+    found = []
+    for again in (False, True):
+        features = [level.requires_grad_() for level in random_features()]
+        rpn.zero_grad()
+        torch.manual_seed(0)  # the same sample
+        with torch.set_grad_enabled(not again):
+            outputs = rpn(batch, features)
+        losses = values(rpn.losses(outputs, batch.targets, features if again else None))
+        sum(losses.values()).backward()
+        learnt = {name: parameter.grad for name, parameter in rpn.named_parameters()}
+        found.append(losses | learnt | {f"level {place}": level.grad for place, level in enumerate(features)})
+    assert not [name for name, gradient in found[0].items() if not gradient.any()]
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-6)
 
 
 def values(losses):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from maskrcnn.config import ModelConfig
@@ -46,14 +47,15 @@ class MaskRCNN(nn.Module):
         """
         features = self.backbone(batch.images)  # C2 .. C5: (B, C_l, H / s, W / s), s = 4, 8, 16, 32
         pyramid = self.pyramid(features)  # P2 .. P6: (B, C, H / s, W / s), s = 4, 8, 16, 32, 64
-        region_outputs = self.rpn(batch, pyramid)
+        with torch.no_grad():  # for the proposals; the losses look again, at the few anchors that they sample
+            region_outputs = self.rpn(batch, pyramid)
         pooled_from = pyramid[: len(self.pyramid.pooled_strides)]  # P6 exists for the RPN's largest anchors only
 
         losses = detections = counts = None
         if batch.targets is not None:
             targets = batch.targets.with_slots(1)  # to gather from: without ground truth, too
             proposals = self.rpn.propose(region_outputs, batch.image_sizes, for_training=True)  # (B, R, 4)
-            of_both = self.rpn.losses(region_outputs, targets)
+            of_both = self.rpn.losses(region_outputs, targets, pyramid)
             of_both |= self.roi_heads.losses(pooled_from, proposals, targets, batch.image_sizes)
             losses = {name: loss.value for name, loss in of_both.items()}
             counts = {name: loss.count for name, loss in of_both.items()}

@@ -14,6 +14,7 @@ from maskrcnn import ops
 from maskrcnn.config import ModelConfig
 from maskrcnn.model.anchors import AnchorGenerator
 from maskrcnn.model.convolution import Convolution3x3
+from maskrcnn.ops.convolution import convolve_at
 from maskrcnn.precision import widened
 from maskrcnn.slots import NOT_A_CANDIDATE, gather_rows, keep_top
 from maskrcnn.structures import Batch, Targets
@@ -62,9 +63,7 @@ class RPNHead(nn.Module):
 
         N_l = H_l * W_l * anchors per cell, in the anchors' order: row, column, anchor.
         """
-        # Both 1 x 1 convolutions as one: the largest maps of the network are read once, and have one gradient.
-        kernel = torch.cat((self.objectness.weight, self.deltas.weight))
-        bias = torch.cat((self.objectness.bias, self.deltas.bias))
+        kernel, bias = self._both()
         objectness, deltas = [], []
         for feature in features:
             hidden = F.relu(self.convolution(feature), inplace=True)
@@ -73,6 +72,22 @@ class RPNHead(nn.Module):
             objectness.append(both[..., :anchors].flatten(1))
             deltas.append(both[..., anchors:].reshape(feature.shape[0], -1, 4))
         return objectness, deltas
+
+    def at(self, features: Sequence[Tensor], index: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for a few anchors: index (B, S) into those of all levels -> objectness (B, S), deltas (B, S, 4)."""
+        anchors = self.objectness.out_channels
+        kernel, bias = self._both()
+        hidden = convolve_at(features, index // anchors, self.convolution.weight, self.convolution.bias)
+        both = F.linear(F.relu(hidden), kernel.flatten(1), bias)  # (B, S, 5 * anchors per cell)
+        anchor = (index % anchors)[..., None]
+        objectness = gather_rows(both[..., :anchors], anchor)[..., 0]
+        deltas = gather_rows(both[..., anchors:].unflatten(-1, (anchors, 4)), anchor)[..., 0, :]
+        return objectness, deltas
+
+    def _both(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of both 1 x 1 convolutions as one, so that the largest maps of the network are read once."""
+        layers = (self.objectness, self.deltas)
+        return torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers])
 
 
 class RPN(nn.Module):
@@ -123,18 +138,22 @@ class RPN(nn.Module):
         survivors = gather_rows(all_boxes, index.clamp(min=0))
         return Proposals(survivors.masked_fill(~valid[..., None], 0.0), valid)
 
-    def losses(self, outputs: RPNOutputs, targets: Targets) -> dict[str, Loss]:
-        """`rpn_objectness` and `rpn_box` (Faster R-CNN equation 1), per sampled anchor."""
+    def losses(
+        self, outputs: RPNOutputs, targets: Targets, features: Sequence[Tensor] | None = None
+    ) -> dict[str, Loss]:
+        """`rpn_objectness` and `rpn_box` (Faster R-CNN equation 1), per sampled anchor.
+
+        features: the L maps that the outputs were made from. Only a few hundred of all anchors are sampled, and the
+        others have no gradient. So the outputs may have been made without any (`torch.no_grad`) if the features are
+        given: those of the sampled anchors are then made once more, which saves most of the way back.
+        """
         config = self.config
-        anchors = torch.cat(outputs.anchors)  # (A, 4)
-        objectness = torch.cat(outputs.objectness, dim=1)  # (B, A)
-        deltas = torch.cat(outputs.deltas, dim=1)  # (B, A, 4)
-        anchors = anchors.expand(objectness.shape[0], -1, -1)
+        anchors = torch.cat(outputs.anchors).expand(targets.boxes.shape[0], -1, -1)  # (B, A, 4)
         matches = match(
             targets.boxes,
             targets.valid,
             anchors,
-            torch.ones_like(objectness, dtype=torch.bool),
+            torch.ones_like(anchors[..., 0], dtype=torch.bool),
             positive_iou=config.positive_iou,
             negative_iou=config.negative_iou,
             low_quality=config.low_quality,
@@ -142,14 +161,15 @@ class RPN(nn.Module):
         )
         label = ignore_overlapping(matches.label, anchors, targets.boxes, targets.ignore)
         sample = sample_randomly(label, config.samples, config.positive_fraction, targets.seeds)
+        if features is None:
+            objectness = gather_rows(torch.cat(outputs.objectness, dim=1), sample.index)
+            deltas = gather_rows(torch.cat(outputs.deltas, dim=1), sample.index)
+        else:
+            objectness, deltas = map(widened, self.head.at(features, sample.index))
         sampled_anchors = gather_rows(anchors, sample.index)
         ground_truth = gather_rows(targets.boxes, gather_rows(matches.ground_truth, sample.index))
         goal = box_functions.encode(ground_truth, sampled_anchors, DELTA_WEIGHTS)
         count = losses.rpn_count(sample.positive, sample.valid, config.denominator == "at_least_one_each")
-        objectness_loss = losses.rpn_objectness_loss(
-            gather_rows(objectness, sample.index), sample.positive, sample.valid, count
-        )
-        box_loss = losses.box_loss(
-            gather_rows(deltas, sample.index), goal, sample.positive, count, config.box_loss, config.box_loss_beta
-        )
+        objectness_loss = losses.rpn_objectness_loss(objectness, sample.positive, sample.valid, count)
+        box_loss = losses.box_loss(deltas, goal, sample.positive, count, config.box_loss, config.box_loss_beta)
         return {"rpn_objectness": Loss(objectness_loss, count), "rpn_box": Loss(box_loss, count)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -49,6 +50,32 @@ def convolve(
     if torch.is_grad_enabled() and learning and (scale is not None or _goes_by_winograd(maps, kernel, shape)):
         return _Convolution.apply(maps, kernel, bias, scale, shape)
     return _convolve(maps, _scaled(kernel, scale), bias, shape)
+
+
+def convolve_at(maps: Sequence[Tensor], places: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A 3 x 3 convolution, padded by 1, only where its results are asked for: places (B, S) -> (B, S, O).
+
+    maps: L tensors (B, I, H_l, W_l). Places count through all of them, level by level, row by row: place
+    H_0 * W_0 + x is the first row of the second. kernel (O, I, 3, 3), bias (O,). A place may be asked for more than
+    once; one that is on no map sees nothing but zeros. Gradients reach the maps at the nine cells of each window, and
+    no time is spent on any other.
+    """
+    step = torch.arange(-1, 2, device=places.device)
+    image = torch.arange(places.shape[0], device=places.device)[:, None, None]
+    windows, first = 0, 0
+    for level in maps:
+        height, width = level.shape[-2:]
+        # Each place's nine cells as if it were on this level: (B, S, 9). Cells outside count as zeros, as padding does,
+        # and so do all cells of a place on another level, so that the sum over levels is the window itself.
+        row = ((places - first) // width)[..., None, None] + step[:, None]
+        column = ((places - first) % width)[..., None, None] + step
+        on_level = (places >= first) & (places < first + height * width)
+        inside = on_level[..., None, None] & (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        cell = (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).flatten(2)
+        values = level.flatten(2).transpose(1, 2)[image, cell]  # (B, S, 9, I)
+        windows = windows + values.masked_fill(~inside.flatten(2)[..., None], 0)
+        first += height * width
+    return F.linear(windows.flatten(2), kernel.permute(0, 2, 3, 1).flatten(1), bias)
 
 
 class _Convolution(torch.autograd.Function):
