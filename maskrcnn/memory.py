@@ -19,7 +19,7 @@ _MEANS_IT = re.compile(
     r"|could not create a primitive$"  # oneDNN; what it cannot do it says of "a primitive descriptor"
     # The ops of this package: the interface that they are compiled for passes on only which call has failed. These
     # do nothing but allocate.
-    r'|aten::(new_empty|new_zeros|contiguous)".* API call failed',
+    r'|aten::(empty|new_empty|new_zeros|contiguous)".* API call failed',
     re.IGNORECASE | re.DOTALL,
 )
 """What a RuntimeError says that means it."""

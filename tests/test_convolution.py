@@ -205,6 +205,21 @@ def test_autocast_gives_float32_maps_a_float32_gradient(always_by_winograd):
         assert of_maps.dtype == of_kernel.dtype == torch.float32
 
 
+@pytest.mark.parametrize("scaled", [False, True])
+def test_second_derivatives_see_through_what_autocast_rounds(always_by_winograd, scaled):
+    """Maps in float32 that autocast computes in bfloat16: how the kernel's gradient depends on them."""
+    x, (kernel, bias) = maps(1, 16, 8, 8).requires_grad_(), layer(16, 16)
+    kernel.requires_grad_()
+    scale = torch.ones(16) if scaled else None
+    found = []
+    for run, settings in ((convolve, {"padding": (1, 1), "scale": scale}), (F.conv2d, {"padding": 1})):
+        with torch.autocast("cpu", torch.bfloat16):
+            result = run(x, kernel, bias, **settings)
+        (of_kernel,) = torch.autograd.grad(result.float().square().sum() / 2, kernel, create_graph=True)
+        found += torch.autograd.grad(of_kernel.square().sum(), x)
+    torch.testing.assert_close(found[0], found[1], rtol=0.05, atol=0.02 * found[1].abs().max().item())
+
+
 # --- Which way it goes ------------------------------------------------------------------------------------------------
 
 
@@ -262,6 +277,11 @@ def test_autocast_rounds_maps_and_results_but_not_the_kernel(calls):
     assert found.dtype == torch.bfloat16 and calls[0][1].dtype == torch.float32
     exact = F.conv2d(x.bfloat16().double(), kernel.double(), bias.double(), padding=1)
     torch.testing.assert_close(found.double(), exact, rtol=2**-8, atol=1e-4)
+
+
+def test_a_picture_without_a_batch_is_convolved_as_by_pytorch(calls):
+    x, (kernel, bias) = random(16, 48, 48), layer(16, 16)
+    assert torch.equal(convolve(x, kernel, bias, padding=(1, 1)), F.conv2d(x, kernel, bias, padding=1)) and not calls
 
 
 @pytest.mark.parametrize("settings", [{}, {"stride": 2}, {"dilation": 2}, {"groups": 2}, {"bias": False}])
@@ -337,6 +357,21 @@ def test_no_places_and_places_on_no_level():
     assert convolve_at(given, torch.zeros(2, 0, dtype=torch.int64), kernel, bias).shape == (2, 0, 4)
     outside = convolve_at(given, torch.tensor([[-1, 50], [-36, 10**9]]), kernel, bias)
     torch.testing.assert_close(outside, bias.expand(2, 2, 4))
+
+
+def test_what_does_not_fit_together_is_refused():
+    given, (kernel, _) = levels(), layer(4, 3)
+    kernel, places = kernel.double(), torch.zeros(2, 3, dtype=torch.int64)
+    for maps_of, at, weight in (
+        ([], places, kernel),
+        ([given[0][:1]], places, kernel),
+        ([given[0][..., :0]], places, kernel),
+        ([given[0][0]], places, kernel),
+        (given, places[0], kernel),
+        (given, places, kernel[..., :1]),
+    ):
+        with pytest.raises(ValueError, match=r"expected \(B, I, H, W\) with cells, \(B, S\) and \(O, I, 3, 3\)"):
+            convolve_at(maps_of, at, weight)
 
 
 @compiled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -15,11 +16,13 @@ from maskrcnn.benchmarks.memory import peak_bytes
 from maskrcnn.benchmarks.networks import PEER, PEER_RECIPE, Load, Work, configured, our_network, their_network
 from maskrcnn.benchmarks.stages import our_stages, stage_seconds, their_stages
 from maskrcnn.config import Config
-from maskrcnn.precision import Precision, computing_in
+from maskrcnn.precision import Precision
 from maskrcnn.training.compiling import compiled
 
 Kind = Literal["infer", "train"]
 ROUNDS = 5
+MEMORY_PROCESSES = 3
+"""How many measure a candidate's memory: where free blocks lie differs from one to the next."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,9 @@ def _prepared(kind: Kind, candidate: Candidate, work: Work) -> tuple[Callable[[]
     torch.manual_seed(0)
     if candidate.library == PEER:
         model = their_network(work.config, work.device).train(kind == "train")
-        run = work.their_training(model) if kind == "train" else lambda: work.infer_theirs(model)
-        return _in_precision(run, candidate.precision, work.device), model
+        if kind == "train":
+            return work.their_training(model, candidate.precision), model
+        return lambda: work.infer_theirs(model, candidate.precision), model
     model = our_network(work.config, work.device).train(kind == "train")
     network = compiled(model) if candidate.compile else model
     if kind == "infer":
@@ -91,24 +95,16 @@ def _prepared(kind: Kind, candidate: Candidate, work: Work) -> tuple[Callable[[]
     return work.our_training(network, candidate.precision, candidate.compile), model
 
 
-def _in_precision(run: Callable[[], object], precision: Precision, device: str) -> Callable[[], object]:
-    def in_precision() -> object:
-        with computing_in(precision, device):
-            return run()
-
-    return in_precision
-
-
 def measure_network(
     kind: Kind, config: Config, load: Load, device: str, rounds: int = ROUNDS, compile: bool = False
 ) -> Iterator[NetworkFigure]:
-    """Each candidate's figures: times of turns in this process, memory in a process for each, stages one by one."""
+    """Each candidate's figures: times of turns in this process, memory in processes of its own, stages one by one."""
     chosen = candidates(config, compile=compile)
     work = Work(configured(config, load, of_peer=config.name == PEER_RECIPE), load, device)
     runs = {candidate: _prepared(kind, candidate, work) for candidate in chosen}
     seconds = median_seconds({candidate.name: run for candidate, (run, _) in runs.items()}, device, rounds)
     memory = {
-        candidate: peak_bytes(prepare, kind, candidate, config, load, device, device=device)
+        candidate: _median_peak(min(rounds, MEMORY_PROCESSES), kind, candidate, config, load, device)
         for candidate in chosen
         if not candidate.compile  # the compiler's own memory would be most of it
     }
@@ -128,23 +124,31 @@ def measure_network(
         )
 
 
-def counts(config: Config, load: Load, device: str) -> dict[str, tuple[int, int]]:
-    """Proposals and detections of each library, which have to be as many for times to be comparable."""
-    work = Work(configured(config, load, of_peer=True), load, device)
-    ours, theirs = our_network(work.config, device).eval(), their_network(work.config, device).eval()
+def _median_peak(
+    processes: int, kind: Kind, candidate: Candidate, config: Config, load: Load, device: str
+) -> int | None:
+    """Bytes, as `peak_bytes` has them; of an even number of processes the one with less in the middle."""
+    found = [peak_bytes(prepare, kind, candidate, config, load, device, device=device) for _ in range(processes)]
+    return None if None in found else statistics.median_low(found)
+
+
+def counts(kind: Kind, config: Config, load: Load, device: str) -> dict[str, tuple[int, int]]:
+    """Ours and torchvision's proposals, and detections, which have to be as many for times to be comparable."""
+    work, training = Work(configured(config, load, of_peer=True), load, device), kind == "train"
+    ours, theirs = (build(work.config, device).train(training) for build in (our_network, their_network))
     found: dict[str, int] = {}
 
     def remember(module: nn.Module, given: tuple, result: tuple) -> None:
         found["proposals"] = sum(map(len, result[0]))
 
     theirs.rpn.register_forward_hook(remember)
-    their_detections = sum(len(one["scores"]) for one in work.infer_theirs(theirs))
+    their_result = work.their_training(theirs)() if training else work.infer_theirs(theirs)
     with torch.inference_mode():
         batch = work.our_images().to(device)
         regions = ours.rpn(batch, ours.pyramid(ours.backbone(batch.images)))
-        proposals = ours.rpn.propose(regions, batch.image_sizes, for_training=False)
-    detections, _ = work.infer_ours(ours)
-    return {
-        "proposals": (int(proposals.valid.sum()), found["proposals"]),
-        "detections": (int(detections.valid.sum()), their_detections),
-    }
+        proposals = ours.rpn.propose(regions, batch.image_sizes, for_training=training)
+    of_both = {"proposals": (int(proposals.valid.sum()), found["proposals"])}
+    if not training:
+        detections, _ = work.infer_ours(ours)
+        of_both["detections"] = int(detections.valid.sum()), sum(len(one["scores"]) for one in their_result)
+    return of_both

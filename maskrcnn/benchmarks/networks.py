@@ -90,7 +90,7 @@ def their_network(config: Config, device: str) -> nn.Module:
 
 
 def pictures(load: Load, classes: int) -> list[Sample]:
-    """Pictures of noise at several scales with ellipses in them."""
+    """Noise, with ellipses as annotations."""
     random = np.random.default_rng(0)
     return [_picture(random, number, load, classes) for number in range(load.batch)]
 
@@ -150,9 +150,9 @@ class Work:
             for sample in self.samples
         ]
 
-    def infer_theirs(self, model: nn.Module) -> list[dict[str, Tensor]]:
+    def infer_theirs(self, model: nn.Module, precision: Precision = "float32") -> list[dict[str, Tensor]]:
         """torchvision's detections with masks (D, 1, H, W) of pixels."""
-        with torch.inference_mode():
+        with torch.inference_mode(), computing_in(precision, self.device):
             found = model(self.their_images())
             return [one | {"masks": one["masks"] > 0.5} for one in found]
 
@@ -174,7 +174,9 @@ class Work:
 
         return step
 
-    def their_training(self, model: nn.Module) -> Callable[[], dict[str, Tensor]]:
+    def their_training(
+        self, model: nn.Module, precision: Precision = "float32"
+    ) -> Callable[[], dict[str, Tensor]]:
         """The same for torchvision, as in its references: SGD with momentum, the plain sum of the losses."""
         training = self.config.training
         targets = collate(self.samples, self.config.model.image, ignored="ignore").targets
@@ -191,7 +193,8 @@ class Work:
         def step() -> dict[str, Tensor]:
             model.train()
             optimiser.zero_grad()
-            losses = model(self.their_images(), listed)
+            with computing_in(precision, self.device):
+                losses = model(self.their_images(), listed)
             sum(losses.values()).backward()
             optimiser.step()
             return {name: loss.detach() for name, loss in losses.items()}

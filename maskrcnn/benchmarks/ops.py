@@ -18,8 +18,8 @@ from maskrcnn.benchmarks.random_boxes import random_boxes
 from maskrcnn.ops import fallback_matching, run_length
 
 ROUNDS = 7
-ANCHORS = 3 * (200 * 272 + 100 * 136 + 50 * 68 + 25 * 34 + 13 * 17)
-"""Of a picture of 800 x 1088: three a cell on five levels."""
+BOXES = 3 * (200 * 272 + 100 * 136 + 50 * 68 + 25 * 34 + 13 * 17)
+"""As many as a picture of 800 x 1088 has anchors: three a cell on five levels."""
 
 
 def measure_ops(device: str, rounds: int = ROUNDS) -> Iterator[Figure]:
@@ -96,9 +96,9 @@ def _nms(device: str, count: int) -> Comparison:
 
 
 def _match_boxes(device: str) -> Comparison:
-    """The anchors of a picture of 800 x 1088 against 50 ground truths."""
+    """As many boxes as a picture of 800 x 1088 has anchors against 50 ground truths."""
     random = torch.Generator().manual_seed(0)
-    count, slots = ANCHORS, 50
+    count, slots = BOXES, 50
     arguments = (
         random_boxes(1, slots, width=1088, height=800, generator=random).to(device),
         torch.ones(1, slots, dtype=torch.bool, device=device),
@@ -112,7 +112,7 @@ def _match_boxes(device: str) -> Comparison:
         matcher = detection.Matcher(0.7, 0.3, allow_low_quality_matches=True)
         peer, peer_name = lambda: matcher(box_iou(arguments[0][0], arguments[2][0])), "torchvision box_iou and Matcher"
     return Comparison(
-        f"matching {count:,} anchors with {slots} ground truths",
+        f"matching {count:,} boxes with {slots} ground truths",
         peer_name,
         lambda: ops.match_boxes(*arguments, floor=0.3),
         peer,
@@ -122,13 +122,13 @@ def _match_boxes(device: str) -> Comparison:
 
 
 def _covered_boxes(device: str) -> Comparison:
-    """The anchors of a picture of 800 x 1088 that lie by half in one of 50 don't-care regions."""
+    """As many boxes again, and which of them lie by half in one of 50 don't-care regions."""
     random = torch.Generator().manual_seed(0)
-    count, slots = ANCHORS, 50
+    count, slots = BOXES, 50
     boxes, regions = (random_boxes(1, n, width=1088, height=800, generator=random).to(device) for n in (count, slots))
     valid = torch.ones(1, slots, dtype=torch.bool, device=device)
     return Comparison(
-        f"{count:,} anchors in {slots} don't-care regions",
+        f"{count:,} boxes in {slots} don't-care regions",
         "the same in PyTorch",
         lambda: ops.covered_boxes(boxes, regions, valid, fraction=0.5),
         lambda: fallback_matching.covered_boxes(boxes, regions, valid, 0.5),

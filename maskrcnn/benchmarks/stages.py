@@ -86,6 +86,7 @@ def our_stages(model: Any, work: Any) -> Watched:
         (model.backbone, "forward", "backbone"),
         (model.pyramid, "forward", "pyramid"),
         (model.rpn, "forward", "RPN head"),
+        (model.rpn.head, "at", "RPN head"),
         (model.rpn, "propose", "proposals"),
         (model.rpn, "losses", "matching and losses"),
         (heads, "losses", "matching and losses"),

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-from maskrcnn.benchmarks import average_precision, data, network_speed
+from maskrcnn.benchmarks import average_precision, data, network_speed, text_scoring
 from maskrcnn.benchmarks.comparison import Figure, measure
 from maskrcnn.benchmarks.network_speed import Load, counts, has_peer, measure_network
 from maskrcnn.benchmarks.ops import ROUNDS, measure_ops
 from maskrcnn.benchmarks.scaling import draw_scaling, measure_scaling
-from maskrcnn.cli.arguments import add_format, add_settings, add_split, all_settings
+from maskrcnn.cli.arguments import add_format, add_settings, all_settings
 from maskrcnn.cli.bench_tables import print_networks, print_ops, print_scaling, print_stages_of_data
 from maskrcnn.cli.numbers import picture_size, whole_number
 from maskrcnn.data.sources import FORMATS, open_data
@@ -36,7 +37,8 @@ that is not installed is left out.
   data          training crops in one process with one thread, beside decoding, scaling and turning whole pictures
                 before they are cut; without --data, from rendered JPEGs of 1280 x 720 and of 4000 x 3000 pixels. Its
                 times are those for which the core has worked for this process
-  evaluate      scoring of COCO's files; it takes minutes, which pycocotools needs
+  evaluate      scoring of found texts, beside a plain loop over pairs of polygons, and of COCO's files; it takes
+                minutes, which pycocotools needs
   ops           each op. The floor is the time in which the bytes that have to be read and written once could be copied,
                 and beside it the share of that bandwidth which was reached
 
@@ -61,6 +63,7 @@ TAKEN_BY = {
     "settings": ("infer", "train", "data"),
     "data": ("data",),
     "format": ("data",),
+    "split": ("data",),
     "size": NETWORKS,
     "batch": NETWORKS,
     "compile": NETWORKS,
@@ -75,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "what",
         metavar="WHAT",
         choices=("infer", "train", "data", "evaluate", "ops"),
-        help="infer, train, data (training pictures), evaluate (average precision of COCO's files), or ops",
+        help="infer, train, data (training pictures), evaluate (scoring), or ops",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), help="of networks and ops; default: a GPU, if any")
     default = (
@@ -103,17 +106,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     of_data = parser.add_argument_group("of data")
     of_data.add_argument("--data", metavar="DIR", help="folder of a data set (default: rendered JPEGs)")
-    add_split(of_data, "train")
+    of_data.add_argument("--split", metavar="S", help="train, test, or as of the command check (default: train)")
     add_format(of_data, f"in whose layout the folder is: {', '.join(FORMATS)}")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Prints each figure as soon as it is known."""
+    """Prints the figures, those of ops, scoring and pictures as soon as each is known."""
     what = arguments.what
     for option, commands in TAKEN_BY.items():
         if what not in commands and getattr(arguments, option):
             option = "set" if option == "settings" else option
             raise ValueError(f"--{option}: {what} does not take it, expected one of: {', '.join(commands)}")
+    for option in ("size", "batch", "compile"):
+        if arguments.scaling and getattr(arguments, option):
+            raise ValueError(f"--{option}: --scaling chooses it, expected one of both")
+    if arguments.split and not arguments.data:
+        raise ValueError("--split: found no --data, expected the folder whose split it is")
     device = arguments.device or available_device()
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: this PyTorch sees no GPU")
@@ -123,7 +131,8 @@ def run(arguments: argparse.Namespace) -> None:
         print_stages_of_data(_measure_data(arguments), arguments.json)
     elif what == "evaluate":
         rounds = arguments.rounds or average_precision.ROUNDS
-        print_ops(measure(average_precision.comparisons(), "cpu", rounds), "cpu", arguments.json)
+        compared = itertools.chain(text_scoring.comparisons(), average_precision.comparisons())
+        print_ops(measure(compared, "cpu", rounds), "cpu", arguments.json)
     else:
         print_ops(measure_ops(device, arguments.rounds or ROUNDS), device, arguments.json)
 
@@ -139,8 +148,8 @@ def _measure_networks(arguments: argparse.Namespace, device: str) -> None:
     width, height = arguments.size or SIZE
     load = Load(height, width, arguments.batch or 1)
     work = f"{kind} {config.name}, {load.batch} x {height} x {width}"
-    if kind == "infer" and has_peer(config) and not arguments.json:
-        pairs = counts(config, load, device).items()
+    if has_peer(config) and not arguments.json:
+        pairs = counts(kind, config, load, device).items()
         work += ", " + ", ".join(f"{name} {ours} (torchvision {theirs})" for name, (ours, theirs) in pairs)
     print_networks(measure_network(kind, config, load, device, rounds, arguments.compile), work, device, arguments.json)
 
@@ -149,7 +158,7 @@ def _measure_data(arguments: argparse.Namespace) -> Iterator[Figure]:
     config = recipe(arguments.recipe or RECIPE["data"]).override(all_settings(arguments))
     rounds = arguments.rounds or data.ROUNDS
     if arguments.data:
-        samples = open_data(arguments.data, arguments.split, config, for_training=True)
+        samples = open_data(arguments.data, arguments.split or "train", config, for_training=True)
         yield from data.measure_data(samples, config, arguments.data, rounds=rounds)
         return
     for (height, width), (pictures, crops) in data.RENDERED.items():

@@ -27,7 +27,7 @@ def print_ops(figures: Iterable[Figure], device: str, as_json: bool) -> None:
     bandwidth = copy_bandwidth(device)
     if not as_json:
         print(f"{machine(device)}, copying {bandwidth / 1e9:.1f} GB/s\n")
-        print("| op | ours | floor | other library | times as long |\n|---|---|---|---|---|")
+        print("| op | ours | floor | beside | times as long |\n|---|---|---|---|---|")
     for figure in figures:
         if as_json:
             _print_json(figure, copied_per_second=bandwidth)

@@ -8,7 +8,7 @@ from maskrcnn.ops.convolution import convolve
 
 
 class Convolution(nn.Conv2d):
-    """PyTorch's layer, (B, C, H, W) -> (B, C', H', W'), computed by `convolve`."""
+    """PyTorch's layer, (B, C, H, W) -> (B, C', H', W'), padded with zeros, computed by `convolve`."""
 
     def forward(self, maps: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
         """With scale (C',) and shift (C',), the result times the one plus the other, in the same pass over the maps."""

@@ -54,9 +54,10 @@ class MaskHead(nn.Module):
         hidden = self.upsampled(pooled.flatten(0, 1)).permute(0, 2, 3, 1)  # (N, 2S, 2S, C')
         channel = (labels - self.first_class).clamp(min=0).flatten()
         # Channels last, so that the gradient comes in the layout in which training keeps the kernel.
-        kernel_of_class = self.logits.weight.permute(0, 2, 3, 1).flatten(1)
-        kernels, biases = kernel_of_class[channel], self.logits.bias[channel]  # (N, C'), (N,)
-        logits = widened((hidden.flatten(1, 2) @ kernels[..., None]).squeeze(-1)) + biases[:, None]
+        kernels = self.logits.weight.permute(0, 2, 3, 1).flatten(1)[channel]  # (N, C')
+        # As bias[channel] would, which PyTorch 2.13 cannot compile for a processor where there is a single class.
+        biases = self.logits.bias.expand(channel.shape[0], -1).gather(1, channel[:, None])  # (N, 1)
+        logits = widened((hidden.flatten(1, 2) @ kernels[..., None]).squeeze(-1)) + biases
         return logits.view(*labels.shape, *hidden.shape[1:3])
 
     def logits_of_all_classes(self, pooled: Tensor) -> Tensor:

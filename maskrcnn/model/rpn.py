@@ -78,10 +78,11 @@ class RPNHead(nn.Module):
         anchors = self.objectness.out_channels
         kernel, bias = self._both()
         hidden = convolve_at(features, index // anchors, self.convolution.weight, self.convolution.bias)
-        both = F.linear(F.relu(hidden), kernel.flatten(1), bias)  # (B, S, 5 * anchors per cell)
-        anchor = (index % anchors)[..., None]
-        objectness = gather_rows(both[..., :anchors], anchor)[..., 0]
-        deltas = gather_rows(both[..., anchors:].unflatten(-1, (anchors, 4)), anchor)[..., 0, :]
+        # Channels last, as in `convolve_at`: so the gradient comes in the layout in which training keeps the kernel.
+        both = F.linear(F.relu(hidden), kernel.permute(0, 2, 3, 1).flatten(1), bias)  # (B, S, 5 * anchors per cell)
+        another = (index % anchors)[..., None] != torch.arange(anchors, device=index.device)  # (B, S, anchors per cell)
+        objectness = both[..., :anchors].masked_fill(another, 0).sum(dim=-1)
+        deltas = both[..., anchors:].unflatten(-1, (anchors, 4)).masked_fill(another[..., None], 0).sum(dim=-2)
         return objectness, deltas
 
     def _both(self) -> tuple[Tensor, Tensor]:

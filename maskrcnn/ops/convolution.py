@@ -46,6 +46,7 @@ def convolve(
     of being kept until then: of a whole backbone they would take as much memory as its weights.
     """
     shape = _Shape(stride, padding, dilation, groups)
+    maps = _as_computed(maps)
     learning = any(value is not None and value.requires_grad for value in (maps, kernel, bias, scale))
     if torch.is_grad_enabled() and learning and (scale is not None or _goes_by_winograd(maps, kernel, shape)):
         return _Convolution.apply(maps, kernel, bias, scale, shape)
@@ -57,9 +58,15 @@ def convolve_at(maps: Sequence[Tensor], places: Tensor, kernel: Tensor, bias: Te
 
     maps: L tensors (B, I, H_l, W_l). Places count through all of them, level by level, row by row: place
     H_0 * W_0 + x is the first row of the second. kernel (O, I, 3, 3), bias (O,). A place may be asked for more than
-    once; one that is on no map sees nothing but zeros. Gradients reach the maps at the nine cells of each window, and
-    no time is spent on any other.
+    once; one that is on no map sees nothing but zeros. Nothing is convolved at any other place, on the way there or on
+    the way back. Raises ValueError for maps without cells or of other pictures than the places, or another kernel.
     """
+    fit = [level.dim() == 4 and level.shape[0] == places.shape[0] and 0 not in level.shape[2:] for level in maps]
+    if not fit or not all(fit) or places.dim() != 2 or kernel.shape[2:] != (3, 3):
+        raise ValueError(
+            f"found maps {[tuple(level.shape) for level in maps]}, places {tuple(places.shape)} and kernel "
+            f"{tuple(kernel.shape)}, expected (B, I, H, W) with cells, (B, S) and (O, I, 3, 3)"
+        )
     step = torch.arange(-1, 2, device=places.device)
     image = torch.arange(places.shape[0], device=places.device)[:, None, None]
     windows, first = 0, 0
@@ -71,7 +78,7 @@ def convolve_at(maps: Sequence[Tensor], places: Tensor, kernel: Tensor, bias: Te
         column = ((places - first) % width)[..., None, None] + step
         on_level = (places >= first) & (places < first + height * width)
         inside = on_level[..., None, None] & (row >= 0) & (row < height) & (column >= 0) & (column < width)
-        cell = (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).flatten(2)
+        cell = torch.where(inside, row * width + column, 0).flatten(2)
         values = level.flatten(2).transpose(1, 2)[image, cell]  # (B, S, 9, I)
         windows = windows + values.masked_fill(~inside.flatten(2)[..., None], 0)
         first += height * width
@@ -86,8 +93,8 @@ class _Convolution(torch.autograd.Function):
         ctx: Any, maps: Tensor, kernel: Tensor, bias: Tensor | None, scale: Tensor | None, shape: _Shape
     ) -> Tensor:
         result = _convolve(maps, _scaled(kernel, scale), bias, shape)
-        ctx.save_for_backward(maps.to(result.dtype), kernel, scale)  # under autocast they may have been wider
-        ctx.shape, ctx.dtype = shape, maps.dtype
+        ctx.save_for_backward(maps, kernel, scale)
+        ctx.shape = shape
         return result
 
     @staticmethod
@@ -112,8 +119,15 @@ class _Convolution(torch.autograd.Function):
         if for_kernel:
             of_kernel = _scaled(of_kernel, scale)
         of_bias = gradient.sum(dim=(0, 2, 3), dtype=kernel.dtype) if for_bias else None
-        of_maps = None if of_maps is None else of_maps.to(ctx.dtype)
         return of_maps, of_kernel if for_kernel else None, of_bias, of_scale, None
+
+
+def _as_computed(maps: Tensor) -> Tensor:
+    """In the dtype that autocast, where it is on, has convolutions computed in; it leaves float64 alone."""
+    kind = maps.device.type
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind) or maps.dtype == torch.float64:
+        return maps
+    return maps.to(torch.get_autocast_dtype(kind))
 
 
 def _scaled(kernel: Tensor, scale: Tensor | None) -> Tensor:
@@ -123,15 +137,13 @@ def _scaled(kernel: Tensor, scale: Tensor | None) -> Tensor:
 def _convolve(maps: Tensor, kernel: Tensor, bias: Tensor | None, shape: _Shape) -> Tensor:
     if not _goes_by_winograd(maps, kernel, shape):
         return F.conv2d(maps, kernel, bias, *shape)
-    if torch.is_autocast_enabled("cpu"):
-        maps = maps.to(torch.get_autocast_dtype("cpu"))
     return by_winograd(maps, kernel, bias)
 
 
 def by_winograd(maps: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
     """maps (B, I, H, W), kernel (O, I, 3, 3), bias (O,) -> (B, O, H, W) in the dtype of the maps, padded by 1.
 
-    Whether or not it pays; I and O must be multiples of `LANES`.
+    Whether or not it pays, and without a gradient, which `convolve` has; I and O must be multiples of `LANES`.
     """
     bias = None if bias is None else bias.float()
     return torch.ops.maskrcnn.convolve_3x3(maps, kernel.float().permute(2, 3, 1, 0), bias, 0)
@@ -142,8 +154,7 @@ def _goes_by_winograd(maps: Tensor, kernel: Tensor, shape: _Shape) -> bool:
     keeps_size = kernel.shape[2:] == (3, 3) and shape == ((1, 1), (1, 1), (1, 1), 1)
     if not keeps_size or maps.device.type != "cpu" or LANES < 8 or torch.compiler.is_exporting():
         return False  # what is exported is for other processors, and other sizes of maps, too
-    dtypes = {maps.dtype, torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else maps.dtype}
-    if not dtypes <= {torch.float32, torch.bfloat16}:
+    if maps.dtype not in (torch.float32, torch.bfloat16) or maps.dim() != 4:
         return False
     batch, channels, height, width = maps.shape
     fits = channels == kernel.shape[1] and channels % LANES == kernel.shape[0] % LANES == 0

@@ -8,6 +8,7 @@ import torch
 import torch._dynamo
 from torch import nn
 
+from maskrcnn.model.mask_rcnn import ModelOutput
 from maskrcnn.structures import Batch
 
 LEAST = 2
@@ -37,7 +38,8 @@ class CompiledForPictures(nn.Module):
         super().__init__()
         self.model = compiled(model)
 
-    def forward(self, batch: Batch):
+    def forward(self, batch: Batch) -> ModelOutput:
+        """What the network gives for a batch of any height and width."""
         for dimension in (2, 3):
             torch._dynamo.maybe_mark_dynamic(batch.images, dimension)
         return self.model(batch)

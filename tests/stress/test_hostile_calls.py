@@ -1,6 +1,6 @@
 """Hostile arguments for the public functions: every one of them is called with what does not fit.
 
-CALLS has a call in order of each public function of MODULES; one or two of its arguments, at any depth, are exchanged
+`calls` has a call in order of each public function of MODULES; one or two of its arguments, at any depth, are exchanged
 for something hostile (see `spoiled`). A function may return, and then every number of the result can be read; or it
 raises an error of one of two kinds:
 
@@ -60,7 +60,7 @@ EXAMPLES = 50
 
 MODULES = [
     "maskrcnn.ops", "maskrcnn.ops.matching", "maskrcnn.ops.pasting", "maskrcnn.ops.roi_pooling",
-    "maskrcnn.ops.run_length",
+    "maskrcnn.ops.run_length", "maskrcnn.ops.convolution",
     "maskrcnn.boxes", "maskrcnn.slots",
     *(module.name for module in pkgutil.iter_modules(maskrcnn.targets.__path__, "maskrcnn.targets.")),
     "maskrcnn.model.anchors", "maskrcnn.model.detections", "maskrcnn.model.keypoint_decoding",
@@ -175,6 +175,13 @@ def calls() -> dict[str, Call]:
         encode=of(DISC[None]), decode=of([CODE]), merge=of([CODE, CODE], intersect=False), area=of([CODE]),
         box=of([CODE]), iou=of([CODE], [CODE], [False]), from_polygons=of([SQUARE], 9, 9),
         rasterize_polygons=of([SQUARE], 9, 9), to_string=of(CODE), from_string=of(to_string(CODE), 5, 6),
+    )  # fmt: skip
+    kernel = torch.ones(2, FEATURE.shape[1], 3, 3)
+    add(
+        "maskrcnn.ops.convolution", False,
+        convolve=of(FEATURE, kernel, kernel[:, 0, 0, 0], (1, 1), (1, 1), scale=kernel[:, 0, 0, 0]),
+        convolve_at=of([FEATURE], LABELS.clamp(min=0), kernel, kernel[:, 0, 0, 0]),
+        by_winograd=of(torch.zeros(1, 16, 4, 5), torch.ones(16, 16, 3, 3), torch.ones(16)),
     )  # fmt: skip
     add(
         "maskrcnn.boxes", False,
@@ -468,7 +475,8 @@ def _replaced(value: Any, name: str, new: Any) -> Any:
 
 # The property
 
-MEMORY_WORDS = ("allocate memory", "out of memory", "aten::new_empty", "aten::contiguous", "torage size", "too large")
+MEMORY_WORDS = ("allocate memory", "out of memory", "torage size", "too large")
+MEMORY_WORDS += ("aten::new_empty", "aten::empty", "aten::contiguous")
 OF_LIBRARIES = (RuntimeError, IndexError, AttributeError, OverflowError, KeyError, AssertionError, NotImplementedError)
 OF_LIBRARIES += (FloatingPointError, ZeroDivisionError)
 
