@@ -144,8 +144,8 @@ def test_what_is_compared(monkeypatch):
     both = ["ours, float32", "ours, bfloat16"]
     assert names == [*both, *(f"{name}, compiled" for name in both)]
     monkeypatch.setattr("maskrcnn.benchmarks.network_speed.installed", lambda module: object())
-    assert [candidate.name for candidate in candidates(recipe("coco"))][:2] == [
-        "torchvision, float32", "torchvision, bfloat16",
+    assert [candidate.name for candidate in candidates(recipe("coco"))] == [
+        "torchvision, float32", "torchvision, float32, channels last", "torchvision, bfloat16, channels last", *both,
     ]  # fmt: skip
     assert candidates(recipe("coco_small"))[0].library == "ours"  # of which torchvision has none
 

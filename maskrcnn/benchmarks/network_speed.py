@@ -32,11 +32,14 @@ class Candidate:
     library: str
     precision: Precision
     compile: bool = False
+    channels_last: bool = False
+    """Of torchvision's network, whose own scripts train it with channels first; ours always has them last."""
 
     @property
     def name(self) -> str:
         """As tables call it."""
-        return f"{self.library}, {self.precision}{', compiled' if self.compile else ''}"
+        further = ", compiled" * self.compile + ", channels last" * self.channels_last
+        return f"{self.library}, {self.precision}{further}"
 
 
 BASELINE = Candidate(PEER, "float32")
@@ -66,7 +69,8 @@ def candidates(config: Config, *, compile: bool = False) -> list[Candidate]:
     ours = [Candidate("ours", precision) for precision in get_args(Precision)]
     if compile:
         ours += [Candidate("ours", precision, compile=True) for precision in get_args(Precision)]
-    return [BASELINE, Candidate(PEER, "bfloat16"), *ours] if has_peer(config) else ours
+    theirs = [BASELINE, *(Candidate(PEER, precision, channels_last=True) for precision in get_args(Precision))]
+    return [*theirs, *ours] if has_peer(config) else ours
 
 
 def has_peer(config: Config) -> bool:
@@ -84,7 +88,8 @@ def _prepared(kind: Kind, candidate: Candidate, work: Work) -> tuple[Callable[[]
     """The function, and the network that it runs."""
     torch.manual_seed(0)
     if candidate.library == PEER:
-        model = their_network(work.config, work.device).train(kind == "train")
+        layout = torch.channels_last if candidate.channels_last else torch.contiguous_format
+        model = their_network(work.config, work.device).train(kind == "train").to(memory_format=layout)
         if kind == "train":
             return work.their_training(model, candidate.precision), model
         return lambda: work.infer_theirs(model, candidate.precision), model

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from maskrcnn.benchmarks.measure import median_seconds
-from maskrcnn.benchmarks.network_speed import PEER, Candidate, Kind, Load, candidates, prepare
+from maskrcnn.benchmarks.network_speed import BASELINE, PEER, Kind, Load, candidates, prepare
 from maskrcnn.config import Config
 from maskrcnn.visualize.canvas import BLUE, ORANGE, VERMILLION
 
@@ -45,7 +45,7 @@ class ScalingFigure:
 
 def measure_scaling(kind: Kind, config: Config, device: str, rounds: int) -> Iterator[ScalingFigure]:
     """Along each of AXES, the others as in BASE: torchvision in float32 where it can, and ours in both precisions."""
-    chosen = [one for one in candidates(config) if one != Candidate(PEER, "bfloat16")]
+    chosen = [one for one in candidates(config) if one.library != PEER or one == BASELINE]
     for axis, values in AXES.items():
         if axis == "objects" and kind == "infer":
             continue
