@@ -174,9 +174,7 @@ class Work:
 
         return step
 
-    def their_training(
-        self, model: nn.Module, precision: Precision = "float32"
-    ) -> Callable[[], dict[str, Tensor]]:
+    def their_training(self, model: nn.Module, precision: Precision = "float32") -> Callable[[], dict[str, Tensor]]:
         """The same for torchvision, as in its references: SGD with momentum, the plain sum of the losses."""
         training = self.config.training
         targets = collate(self.samples, self.config.model.image, ignored="ignore").targets

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import get_args
 
 from maskrcnn.data.sources import FORMATS
@@ -70,3 +71,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         help="change settings (`info RECIPE` lists them; what they mean is in maskrcnn/config.py and model_config.py); "
         "may be given several times",
     )
+
+
+def output_file(path: str, ending: str) -> Path:
+    """The file that a command is to write. Raises ValueError, before any work is done, for a name without `ending`."""
+    file = Path(path)
+    if file.suffix != ending:
+        raise ValueError(f"{file}: found the ending {file.suffix!r}, expected {ending}")
+    return file

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 
@@ -14,7 +13,7 @@ from maskrcnn.benchmarks.comparison import Figure, measure
 from maskrcnn.benchmarks.network_speed import Load, counts, has_peer, measure_network
 from maskrcnn.benchmarks.ops import ROUNDS, measure_ops
 from maskrcnn.benchmarks.scaling import draw_scaling, measure_scaling
-from maskrcnn.cli.arguments import add_format, add_settings, all_settings
+from maskrcnn.cli.arguments import add_format, add_settings, add_split, all_settings, output_file
 from maskrcnn.cli.bench_tables import print_networks, print_ops, print_scaling, print_stages_of_data
 from maskrcnn.cli.numbers import picture_size, whole_number
 from maskrcnn.data.sources import FORMATS, open_data
@@ -32,8 +31,9 @@ that is not installed is left out.
 
   infer, train  the network of a recipe with random weights: inference from pictures to masks in them, or steps of
                 training; of the recipe coco beside torchvision's maskrcnn_resnet50_fpn with the same weights and
-                settings. "times as fast" counts from torchvision in float32, as does memory, which is the most that is
-                in use at once in a process that does nothing else. Then where the time goes, stage by stage
+                settings, as its own scripts run it, and with its weights channels last. "times as fast" counts from
+                the former in float32, as does memory, which is the most that is in use at once in a process that does
+                nothing else. Then where the time goes, stage by stage
   data          training crops in one process with one thread, beside decoding, scaling and turning whole pictures
                 before they are cut; without --data, from rendered JPEGs of 1280 x 720 and of 4000 x 3000 pixels. Its
                 times are those for which the core has worked for this process
@@ -106,7 +106,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     of_data = parser.add_argument_group("of data")
     of_data.add_argument("--data", metavar="DIR", help="folder of a data set (default: rendered JPEGs)")
-    of_data.add_argument("--split", metavar="S", help="train, test, or as of the command check (default: train)")
+    add_split(of_data, "train")
+    parser.set_defaults(split=None)  # which tells whether it was given
     add_format(of_data, f"in whose layout the folder is: {', '.join(FORMATS)}")
 
 
@@ -141,7 +142,7 @@ def _measure_networks(arguments: argparse.Namespace, device: str) -> None:
     kind, rounds = arguments.what, arguments.rounds or network_speed.ROUNDS
     config = recipe(arguments.recipe or RECIPE[kind]).override(all_settings(arguments))
     if arguments.scaling:
-        path = Path(arguments.scaling)
+        path = output_file(arguments.scaling, ".png")
         path.parent.mkdir(parents=True, exist_ok=True)
         draw_scaling(print_scaling(measure_scaling(kind, config, device, rounds), arguments.json), kind, path)
         return

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from maskrcnn.cli.arguments import add_settings
+from maskrcnn.cli.arguments import add_settings, output_file
 from maskrcnn.detector import load
 from maskrcnn.export import export_detector, smallest_side
 
@@ -32,9 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Writes the program and says what it takes. Raises ValueError before anything is written."""
-    out = Path(arguments.out)
-    if out.suffix != ".pt2":
-        raise ValueError(f"{out}: found the ending {out.suffix!r}, expected .pt2")
+    out = output_file(arguments.out, ".pt2")
     detector = load(arguments.weights, "cpu", arguments.settings)
     out.parent.mkdir(parents=True, exist_ok=True)
     export_detector(detector, out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from maskrcnn.cli.arguments import add_settings
+from maskrcnn.cli.arguments import add_settings, output_file
 from maskrcnn.training.checkpoint import save_weights
 from maskrcnn.training.published import FAMILIES, PART, import_weights
 
@@ -43,9 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Writes a weights file and says what was decided on the way. Raises ValueError before anything is written."""
-    out = Path(arguments.out)
-    if out.suffix != ".safetensors":
-        raise ValueError(f"{out}: found the ending {out.suffix!r}, expected .safetensors")
+    out = output_file(arguments.out, ".safetensors")
     imported = import_weights(
         Path(arguments.file), arguments.family, arguments.classes, arguments.settings, arguments.partial
     )
