@@ -6,6 +6,7 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <cstdint>
+#include <optional>
 
 namespace maskrcnn {
 
@@ -20,15 +21,15 @@ inline torch::stable::Tensor new_bins(
   return torch::stable::transpose(torch::stable::transpose(bins, 2, 4), 3, 4);
 }
 
-// Maps (B, C, H, W); channels last, they lie as (B, H, W, C).
+// Maps (B, C, H, W); channels last, they lie as (B, H, W, C). They are no view of another tensor: autograd would keep that
+// one, too, and could not add the next gradient in place.
 inline torch::stable::Tensor new_maps(
     const torch::stable::Tensor& like, int64_t batch, int64_t channels, int64_t height, int64_t width,
     bool channels_last, torch::headeronly::ScalarType dtype) {
-  if (!channels_last) {
-    return torch::stable::new_empty(like, {batch, channels, height, width}, dtype);
-  }
-  const auto maps = torch::stable::new_empty(like, {batch, height, width, channels}, dtype);
-  return torch::stable::transpose(torch::stable::transpose(maps, 1, 3), 2, 3);
+  const auto format =
+      channels_last ? torch::headeronly::MemoryFormat::ChannelsLast : torch::headeronly::MemoryFormat::Contiguous;
+  return torch::stable::empty(
+      {batch, channels, height, width}, dtype, std::nullopt, like.device(), std::nullopt, format);
 }
 
 }  // namespace maskrcnn

@@ -18,6 +18,7 @@ from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.precision import Precision, computing_in
 from maskrcnn.structures import Batch, Detections, Sample
 from maskrcnn.training.compiling import with_changing_sizes
+from maskrcnn.training.freed_memory import return_freed_memory
 from maskrcnn.training.loop import training_step
 from maskrcnn.training.optimiser import make_optimiser
 from maskrcnn.training.published_names import TORCHVISION, their_name
@@ -161,6 +162,7 @@ class Work:
     ) -> Callable[[], dict[str, Tensor]]:
         """A function that makes one step and returns the losses. The targets are ready, the images are not."""
         training = replace(self.config.training, precision=precision)
+        return_freed_memory()  # as `train` does
         optimiser = make_optimiser(model, training)
         ready = collate(self.samples, self.config.model.image, ignored="ignore").to(self.device)
         steps = iter(range(10**9))

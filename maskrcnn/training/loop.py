@@ -34,6 +34,7 @@ from maskrcnn.training.checkpoint import (
 )
 from maskrcnn.training.compiling import compiled, with_changing_sizes
 from maskrcnn.training.distributed import ALONE, Ranks
+from maskrcnn.training.freed_memory import return_freed_memory
 from maskrcnn.training.optimiser import WeightAverage, make_optimiser
 from maskrcnn.training.reports import NonFiniteLoss as NonFiniteLoss
 from maskrcnn.training.reports import Outcome, Reports, needs_less
@@ -138,6 +139,7 @@ def train(
     training, device = config.training, next(model.parameters()).device
     if training != training.for_pictures(1):
         raise ValueError("the settings speak of epochs, expected steps (Config.for_pictures)")
+    return_freed_memory()
     model.to(memory_format=torch.channels_last)
     optimiser = make_optimiser(model, training)
     average = WeightAverage(model, training.average_decay)
