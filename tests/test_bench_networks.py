@@ -32,6 +32,11 @@ def test_pictures_have_as_many_objects_as_asked_for_all_inside():
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_more_pictures_than_memory_holds_are_refused_before_any_is_made():
+    with pytest.raises(MemoryError):
+        Work(configured(recipe("coco_small"), SMALL, of_peer=False), Load(800, 1088, batch=10**9), "cpu")
+
+
 def test_a_step_of_training_learns_and_inference_finds_masks():
     config = configured(recipe("coco_small"), SMALL, of_peer=False)
     work, model = Work(config, SMALL, "cpu"), our_network(config, "cpu")

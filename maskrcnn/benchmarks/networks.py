@@ -91,13 +91,14 @@ def their_network(config: Config, device: str) -> nn.Module:
 
 
 def pictures(load: Load, classes: int) -> list[Sample]:
-    """Noise, with ellipses as annotations."""
+    """Noise, with ellipses as annotations. Raises MemoryError, before any work, for more than the machine can hold."""
     random = np.random.default_rng(0)
-    return [_picture(random, number, load, classes) for number in range(load.batch)]
+    noise = np.empty((load.batch, load.height, load.width, 3), np.uint8)  # at once, so that it is refused at once
+    return [_picture(random, number, pixels, load, classes) for number, pixels in enumerate(noise)]
 
 
-def _picture(random: np.random.Generator, number: int, load: Load, classes: int) -> Sample:
-    pixels = random.integers(0, 256, (load.height, load.width, 3), dtype=np.uint8)
+def _picture(random: np.random.Generator, number: int, pixels: np.ndarray, load: Load, classes: int) -> Sample:
+    pixels[:] = random.integers(0, 256, pixels.shape, dtype=np.uint8)
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     circle = np.stack((np.cos(angle), np.sin(angle)), axis=1)
     smaller = min(load.height, load.width)
