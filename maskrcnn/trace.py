@@ -15,7 +15,7 @@ import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -39,6 +39,7 @@ class Call:
     arguments: Mapping[str, Any]
     """By the names of the parameters. The network's own tensors, not copies; empty if values were not wanted."""
     result: Any
+    """None while it runs, and if it raised an error."""
     seconds: float
     """Its own, without what the calls inside it took."""
 
@@ -140,7 +141,7 @@ def recording(watched: Watched, device: str, values: bool = True) -> Iterator[Tr
     and results, and with them their memory.
     """
     trace = Trace()
-    calls: list[Call | None] = trace.calls
+    calls = trace.calls
     inside: list[str] = []
     seconds = [0.0]  # of the calls that are running, from the outermost, and first of what is outside
     since = 0.0
@@ -160,15 +161,14 @@ def recording(watched: Watched, device: str, values: bool = True) -> Iterator[Tr
             lap()
             inside.append(stage)
             seconds.append(0.0)
-            name, place = "/".join(inside), len(calls)
-            calls.append(None)
-            result = None
+            given = parameters.bind(*arguments, **keywords).arguments if parameters else {}
+            place, result = len(calls), None
+            calls.append(Call("/".join(inside), given, None, 0.0))
             try:
                 result = function(*arguments, **keywords)
             finally:
                 lap()
-                given = parameters.bind(*arguments, **keywords).arguments if parameters else {}
-                calls[place] = Call(name, given, result if values else None, seconds.pop())
+                calls[place] = replace(calls[place], result=result if values else None, seconds=seconds.pop())
                 inside.pop()
             return result
 
@@ -186,7 +186,7 @@ def recording(watched: Watched, device: str, values: bool = True) -> Iterator[Tr
 
 
 def tensor_facts(value: Any, name: str) -> Iterator[TensorFact]:
-    """Of each tensor in a value: a tensor, or tuples, lists, dictionaries and dataclasses of them, nested as they are."""
+    """Of each tensor in a value: a tensor, or tuples, lists, dictionaries and dataclasses of them, however deep."""
     if isinstance(value, Tensor):
         finite = value.detach()[value.detach().isfinite()]
         low, high = (float(finite.min()), float(finite.max())) if len(finite) else (None, None)

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="a picture file")
     parser.add_argument("--out", required=True, metavar="FILE.html", help="the page; one that is there is replaced")
     parser.add_argument(
-        "--weights", default="text_small", metavar="W", help="a file, or the name of shipped weights (default: text_small)"
+        "--weights", default="text_small", metavar="W", help="a file, or the name of shipped ones (default: text_small)"
     )
     parser.add_argument("--targets", metavar="FILE", help="the picture's ground truth, in the format of --format")
     add_format(parser, f"in which the ground truth is: {', '.join(FORMATS)}")

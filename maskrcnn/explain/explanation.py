@@ -15,10 +15,12 @@ from torch import Tensor
 import maskrcnn
 from maskrcnn.data.collate import inference_batch
 from maskrcnn.data.images import read_image
+from maskrcnn.data.polygons import area
 from maskrcnn.detector import Detector, Found
 from maskrcnn.explain import network
 from maskrcnn.explain.stages import STAGES, TIMES, TRAINING, Stage
 from maskrcnn.explain.training import training
+from maskrcnn.objects import WORTH_SHOWING
 from maskrcnn.precision import computing_in
 from maskrcnn.sample import Sample
 from maskrcnn.structures import Batch, Detections
@@ -60,7 +62,7 @@ def explain(
     with traced(detector.model) as trace:
         found = detector(image, score_threshold)
     batch = trace["detect"].arguments["batch"].to("cpu")
-    config, model = detector.config.model, detector.model
+    config, model, finds_text = detector.config.model, detector.model, detector.config.finds_text
     detections = _detections(detector, trace, found, score_threshold)
     boxes = torch.tensor([d["box"] for d in detections if d["shown"]], dtype=torch.float32).view(-1, 4)
     candidates = network.candidates(trace, config.box_head)
@@ -71,21 +73,21 @@ def explain(
         "file": path.name,
         "weights": weights,
         "versions": {"maskrcnn": maskrcnn.__version__, "torch": torch.__version__},
-        "finds_text": detector.config.finds_text,
+        "finds_text": finds_text,
         "class_names": list(config.class_names),
         "picture": network.picture(batch, config),
-        "features": network.features(trace, batch),
+        "features": network.features(trace, model),
         "anchors": network.anchors(trace, model, boxes),
         "proposals": network.proposals(trace, model),
         "rois": network.rois(trace, model, candidates),
         "candidates": candidates,
         "detections": detections,
-        "masks": network.masks(trace, model, detector.config.text.mask_threshold if detector.config.finds_text else 0.5),
+        "masks": network.masks(trace, model, detector.config.text.mask_threshold if finds_text else 0.5),
         "keypoint_names": list(config.keypoint_head.names) if config.keypoint_head.enabled else [],
         "skeleton": _skeleton(detector),
         "result": {
             "threshold": _threshold(detector, score_threshold),
-            "noun": "texts" if detector.config.finds_text else "objects",
+            "noun": "texts" if finds_text else "objects",
         },
         "time": _times(trace),
         "training": None,
@@ -101,9 +103,9 @@ def explain(
 def _training_trace(detector: Detector, sample: Sample) -> tuple[Trace, Batch, dict[str, Tensor]]:
     """The stages of a step of training, without its backward pass; the batch; the losses."""
     batch = inference_batch(sample, detector.config.model.image).to(detector.device)
-    with torch.inference_mode(), computing_in(detector.precision, detector.device.type):
-        with traced(detector.model) as trace:
-            losses = detector.model(batch).losses
+    in_precision = computing_in(detector.precision, detector.device.type)
+    with torch.inference_mode(), in_precision, traced(detector.model) as trace:
+        losses = detector.model(batch).losses
     return trace, batch.to("cpu"), losses
 
 
@@ -120,7 +122,7 @@ def _detections(
         polygon = _outline(detector, all_, index, found.image.shape[:2])
         shown = float(all_.scores[0, index]) >= threshold
         if detector.config.finds_text:
-            shown = shown and any(np.array_equal(polygon, text.polygon) for text in found.texts)
+            shown = shown and any(_same(polygon, text.polygon) for text in found.texts)
         keypoints = None
         if all_.keypoints is not None:
             keypoints = (all_.keypoints[0, index].double() * torch.cat((sizes, sizes.new_ones(1)))).tolist()
@@ -148,13 +150,17 @@ def _outline(detector: Detector, found: Detections, index: int, size: tuple[int,
     if found.masks is None:
         return None
     mask, box = found.masks[:, index].double().cpu().numpy(), found.boxes[:, index].double().cpu().numpy()
-    return max(mask_outlines(mask, box)[0], key=len, default=None)
+    return max(mask_outlines(mask, box)[0], key=area, default=None)
+
+
+def _same(outline: np.ndarray | None, other: np.ndarray) -> bool:
+    return outline is not None and outline.shape == other.shape and np.allclose(outline, other, atol=1e-6)
 
 
 def _threshold(detector: Detector, score_threshold: float | None) -> float:
     if score_threshold is not None:
         return score_threshold
-    return detector.config.text.score_threshold if detector.config.finds_text else maskrcnn.objects.WORTH_SHOWING
+    return detector.config.text.score_threshold if detector.config.finds_text else WORTH_SHOWING
 
 
 def _skeleton(detector: Detector) -> list[list[int]]:
@@ -167,7 +173,7 @@ def _skeleton(detector: Detector) -> list[list[int]]:
 def _stage(stage: Stage, trace: Trace, batch: Batch) -> dict[str, Any]:
     """The section's title, links, time, and the facts of the tensors that its calls gave."""
     calls = [call for call in trace.calls if call.name in stage.calls]
-    facts = [fact for call in calls for fact in tensor_facts(call.result, call.name)]
+    facts = [fact for call in calls if call.name != "rpn/head" for fact in tensor_facts(call.result, call.name)]
     if stage.id == "input":
         facts = list(tensor_facts(batch.images, "batch.images"))
     elif stage.id == "anchors":

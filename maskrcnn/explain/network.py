@@ -25,7 +25,6 @@ _MOST_POOLED = 30
 """RoIs, and detections, of which all channels are shown; of the others their norm."""
 _BEST_CLASSES = 5
 _MOST_POSITIVES = 3000
-_BOX_COORDINATES = 4
 
 
 def picture(batch: Batch, config: ModelConfig) -> dict[str, Any]:
@@ -47,32 +46,27 @@ def picture(batch: Batch, config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def features(trace: Trace, batch: Batch) -> list[dict[str, Any]]:
+def features(trace: Trace, model: MaskRCNN) -> list[dict[str, Any]]:
     """The maps of the backbone and of the pyramid: the norm over channels, and the channels."""
-    height = batch.images.shape[2]
-    levels = [("C", maps) for maps in trace["backbone"].result] + [("P", maps) for maps in trace["pyramid"].result]
-    found, seen = [], set()
-    for letter, maps in levels:
-        stride = height / maps.shape[2]
-        name = f"{letter}{round(math.log2(stride))}"
-        if name in seen or maps[0].numel() == 0:
-            continue
-        seen.add(name)
-        found.append(
-            {
-                "name": name,
-                "stride": round(stride),
-                "norm": sheet(maps[0].float().norm(dim=0)[None]),
-                "channels": sheet(reduced(maps[0])),
-                "channel_count": maps.shape[1],
-            }
-        )
-    return found
+    levels = []
+    for letter, module in (("C", "backbone"), ("P", "pyramid")):
+        maps_of_levels, strides = trace[module].result, getattr(model, module).strides
+        for maps, stride, name in zip(maps_of_levels, strides, level_names(strides, letter), strict=False):
+            levels.append(
+                {
+                    "name": name,
+                    "stride": stride,
+                    "norm": sheet(maps[0].float().norm(dim=0)[None]),
+                    "channels": sheet(reduced(maps[0])),
+                    "channel_count": maps.shape[1],
+                }
+            )
+    return levels
 
 
-def level_names(strides: Sequence[float]) -> list[str]:
+def level_names(strides: Sequence[float], letter: str = "P") -> list[str]:
     """P2 for a stride of 4, P3 for one of 8, and so on (FPN section 3)."""
-    return [f"P{round(math.log2(stride))}" for stride in strides]
+    return [f"{letter}{round(math.log2(stride))}" for stride in strides]
 
 
 def anchors(trace: Trace, model: MaskRCNN, detected: Tensor) -> dict[str, Any]:
@@ -112,11 +106,12 @@ def positive_anchors(trace: Trace, model: MaskRCNN, truths: Tensor) -> list[list
         return []
     config, of_levels = model.config.rpn, trace["rpn"].result.anchors
     everything = torch.cat(of_levels)
+    truths = truths.to(everything.device)
     matches = match(
         truths[None],
-        torch.ones(1, len(truths), dtype=torch.bool),
+        torch.ones_like(truths[None, :, 0], dtype=torch.bool),
         everything[None],
-        torch.ones(1, len(everything), dtype=torch.bool),
+        torch.ones_like(everything[None, :, 0], dtype=torch.bool),
         positive_iou=config.positive_iou,
         negative_iou=config.negative_iou,
         low_quality=config.low_quality,

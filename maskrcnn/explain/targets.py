@@ -26,12 +26,13 @@ def read_targets(annotations: str | os.PathLike, image: np.ndarray, name: str, c
     path, layout = Path(annotations), config.data.format
     reader = FORMATS[layout]
     if not path.is_file():
-        raise ValueError(f"{path}: found {'a folder' if path.is_dir() else 'no such file'}, expected an annotation file")
+        found = "a folder" if path.is_dir() else "no such file"
+        raise ValueError(f"{path}: found {found}, expected an annotation file")
     if layout == "coco":
         return _from_coco(path, image, name, config)
     if not issubclass(reader, NumberedPictures):
-        known = ", ".join(name for name, known in FORMATS.items() if known is COCO or issubclass(known, NumberedPictures))
-        raise ValueError(f"{path}: annotations of one picture in the format {layout}; expected --format with: {known}")
+        known = [name for name, known in FORMATS.items() if known is COCO or issubclass(known, NumberedPictures)]
+        raise ValueError(f"{path}: cannot be read as {layout}, expected --format with one of: {', '.join(known)}")
     if path.stat().st_size > _LARGEST:
         raise ValueError(f"{path}: found {path.stat().st_size:,} bytes, expected the annotations of one picture")
     words = reader.read_annotations(path.read_bytes(), path.name)
@@ -55,9 +56,10 @@ def _from_coco(path: Path, image: np.ndarray, name: str, config: Config) -> Samp
             f"{', '.join(config.model.class_names)}"
         )
     index = data.names.index(name)
-    size = data.picture_size(index)
-    if size != image.shape[:2]:
-        raise ValueError(f"{path}: {name} is annotated at {size[1]} x {size[0]}, found {image.shape[1]} x {image.shape[0]}")
+    height, width = data.picture_size(index)
+    if (height, width) != image.shape[:2]:
+        found = f"{image.shape[1]} x {image.shape[0]}"
+        raise ValueError(f"{path}: {name} is annotated as {width} x {height} pixels, found {found}")
     annotated = data.annotated(index)
     return Sample(
         name, image, annotated.polygons, annotated.labels, annotated.ignore, annotated.transcriptions,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from maskrcnn.explain.encoding import float32, int32, sheet, uint8
