@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
     ground_truth = None
     if arguments.targets is not None:
         ground_truth = partial(read_targets, arguments.targets, name=picture.name, config=detector.config)
-    explanation = explain(detector, picture, str(arguments.weights), arguments.threshold, ground_truth)
+    explanation = explain(detector, picture, Path(arguments.weights).name, arguments.threshold, ground_truth)
     write_page(out, explanation)
     found = explanation.found
     what = counted(len(found.texts), "texts") if detector.config.finds_text else counted(len(found.objects), "objects")

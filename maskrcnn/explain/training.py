@@ -38,7 +38,10 @@ def training(
     places = anchor_places(trace, model, sampled.index[0][sampled.valid[0]])
     positive = sampled.positive[0][sampled.valid[0]].tolist()
     return {
-        "losses": [{"name": name, "value": float(value), "meaning": MEANINGS[name]} for name, value in losses.items()],
+        "losses": [
+            {"name": name, "value": float(value) if value.isfinite() else None, "meaning": MEANINGS[name]}
+            for name, value in losses.items()
+        ],
         "ground_truth": [
             {"box": box, "label": label, "ignore": ignore, "polygon": None}
             for box, label, ignore in zip(
