@@ -122,6 +122,11 @@ function createLegend(samples) {
   }));
 }
 
+/** What the pointer and the keys do in a figure. */
+function createHint(text) {
+  return element('p', { class: 'hint' }, text);
+}
+
 /** The colours of a map from low to high, with the numbers at the ends. */
 function createColourBar() {
   const low = element('span', {});
@@ -247,39 +252,6 @@ function wholePicture(page) {
 
 function pictureAspect(page) {
   return page.data.picture.width / page.data.picture.height;
-}
-
-/** Of boxes that hold a point, the smallest: the one somebody who points there is most likely to mean. */
-function smallestAround(point, candidates, boxOf) {
-  let best = -1;
-  let bestArea = Infinity;
-  for (const candidate of candidates) {
-    const box = boxOf(candidate);
-    const inside = point.x >= box[0] && point.x <= box[2] && point.y >= box[1] && point.y <= box[3];
-    const size = (box[2] - box[0]) * (box[3] - box[1]);
-    if (inside && size < bestArea) [best, bestArea] = [candidate, size];
-  }
-  return best;
-}
-
-/** The next or the one before of `count`, round and round; null for keys that mean neither. */
-function stepped(key, index, count) {
-  if (!count) return null;
-  if (key === 'ArrowRight' || key === 'ArrowDown') return (index + 1) % count;
-  if (key === 'ArrowLeft' || key === 'ArrowUp') return (index - 1 + count) % count;
-  if (key === 'Home') return 0;
-  if (key === 'End') return count - 1;
-  return null;
-}
-
-/** A cell moved by an arrow key within rows x columns, or null for other keys. */
-function movedCell(key, { row, column }, rows, columns) {
-  const [down, right] = {
-    ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1],
-  }[key] ?? [0, 0];
-  if (!down && !right) return null;
-  const within = (value, count) => Math.max(0, Math.min(count - 1, value));
-  return { row: within(row + down, rows), column: within(column + right, columns) };
 }
 
 /** What a control, a figure or a part of one is in the document. */

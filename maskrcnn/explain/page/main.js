@@ -11,10 +11,9 @@ function describePage(data) {
   const versions = Object.entries(data.versions).map(([name, version]) => `${name} ${version}`).join(', ');
   fill(
     document.getElementById('page-summary'),
-    'How Mask R-CNN reads ', element('b', { class: 'file' }, data.file), ` (${width} × ${height} pixels) with the weights `,
-    element('b', {}, data.weights), `, stage by stage: ${counted(count, noun, noun)} found. `,
-    'Every number on this page comes from one run of the network; whatever you move is computed here, in the page. ',
-    element('span', { class: 'quiet' }, `Made with ${versions}.`),
+    `${counted(count, noun, noun)} found in `, element('b', {}, data.file), ` (${width} × ${height} pixels) with the weights `,
+    element('b', {}, data.weights), '. Here is how, stage by stage. The numbers come from one run of the network; what you '
+    + 'move is computed here, in the page. ', element('span', { class: 'quiet' }, `Made with ${versions}.`),
   );
 }
 

@@ -105,6 +105,19 @@ function stretched(map) {
   return { ...map, low, high };
 }
 
+/** The part of a map that a window of cells shows, and the box that it covers. */
+function cropMap(map, [x1, y1, x2, y2]) {
+  const box = [Math.max(0, Math.floor(x1)), Math.max(0, Math.floor(y1)), Math.min(map.columns, Math.ceil(x2)), Math.min(map.rows, Math.ceil(y2))];
+  const [rows, columns] = [box[3] - box[1], box[2] - box[0]];
+  if (rows <= 0 || columns <= 0) return null;
+  const values = new Float32Array(rows * columns);
+  for (let row = 0; row < rows; row++) {
+    const start = (box[1] + row) * map.columns + box[0];
+    values.set(map.values.subarray(start, start + columns), row * columns);
+  }
+  return { box, map: stretched({ rows, columns, values }) };
+}
+
 /** A map as a picture of one pixel a cell. Cells for which `opacityOf` says 0 stay clear. */
 function mapPicture(map, opacityOf = () => 1) {
   const canvas = document.createElement('canvas');
@@ -353,6 +366,14 @@ function createLabels(view) {
 function isDark(colour) {
   const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
   return 0.299 * red + 0.587 * green + 0.114 * blue < 110;
+}
+
+/** Lines between the cells of a window, if they are not too narrow. */
+function drawCellGrid(view, [x1, y1, x2, y2]) {
+  if (view.scale < 5) return;
+  const options = { colour: COLOURS.white, width: 0.5, rim: false, opacity: 0.35 };
+  for (let x = Math.ceil(x1); x <= x2; x++) strokeLine(view, [x, y1], [x, y2], options);
+  for (let y = Math.ceil(y1); y <= y2; y++) strokeLine(view, [x1, y], [x2, y], options);
 }
 
 /** Diagonal lines over a box: there is nothing here, and it is meant so. */

@@ -5,187 +5,210 @@
 const MOST_BEFORE = 300; // thin boxes; more of them would hide the picture
 const MOST_AFTER = 100; // thick ones
 const MOST_LISTED = 8;
+const MOST_LABELLED = 6;
 
-/** A box, its colour and its line, by what became of it. */
+/** A box's colour and line, by what became of it. */
 const FATES = {
-  before: { colour: COLOURS.white, width: 1, rim: false, opacity: 0.45 },
+  before: { colour: COLOURS.white, width: 1, rim: false },
   survivor: { colour: COLOURS.sky, width: 1.5 },
   chosen: { colour: COLOURS.orange, width: 3.5 },
   suppressed: { colour: COLOURS.vermilion, width: 1.5, style: 'dashed' },
 };
 
+/**
+ * What is to be suppressed.
+ *
+ * @typedef {object} Candidates
+ * @property {string} id of the stage, and the beginning of the ids of its controls
+ * @property {string} name of the boxes, for those who cannot see the figure
+ * @property {Float32Array} boxes N * 4
+ * @property {Float32Array} scores N, what NMS sorts by
+ * @property {Float32Array} probabilities N, the same as readers expect them
+ * @property {Int32Array} groups N
+ * @property {(i: number) => string[]} group of box i: what groups are called, and this one
+ * @property {number} scoreThreshold the library's, as are `iouThreshold`, `maxKeep` and its survivors, `kept`
+ * @property {number} iouThreshold
+ * @property {number} maxKeep
+ * @property {Int32Array} kept
+ */
+
+/** Runs NMS on those with a score, and puts the result so that it can be asked about any box. */
+function suppress(what, leastScore, iouThreshold) {
+  const scores = what.scores.map((score, i) => (what.probabilities[i] >= leastScore ? score : -Infinity));
+  const { kept, suppressor } = nms(what.boxes, scores, what.groups, iouThreshold, what.maxKeep);
+  const candidates = candidatesInOrder(what.boxes, scores);
+  const rank = new Map(kept.map((i, place) => [i, place]));
+  return {
+    candidates, kept, suppressor, iouThreshold,
+    fallen: candidates.filter((i) => suppressor[i] >= 0).length,
+    /** The place of a survivor, from 1. Those beyond maxKeep have none. */
+    place: (i) => (rank.has(i) ? rank.get(i) + 1 : null),
+    suppressedBy: (survivor) => candidates.filter((i) => suppressor[i] === survivor),
+    overlap: (a, b) => iou(boxAt(what.boxes, a), boxAt(what.boxes, b)),
+  };
+}
+
+function describeCounts({ candidates, kept, fallen }) {
+  const survivors = candidates.length - fallen;
+  const cut = survivors > kept.length ? ` (the best of ${grouped(survivors)})` : '';
+  const limits = [
+    candidates.length > MOST_BEFORE ? `the best ${MOST_BEFORE} before` : null,
+    kept.length > MOST_AFTER ? `the best ${MOST_AFTER} after` : null,
+  ].filter(Boolean);
+  return `${grouped(candidates.length)} before, ${grouped(fallen)} suppressed, ${grouped(kept.length)} after${cut}.`
+    + (limits.length ? ` Drawn: ${limits.join(' and ')}.` : '');
+}
+
 function sameNumbers(a, b) {
   return a.length === b.length && a.every((value, i) => value === b[i]);
 }
 
-/**
- * @param {object} page
- * @param {HTMLElement} body
- * @param {object} what
- * @param {string} what.id of the stage, and the beginning of the ids of its controls
- * @param {Float32Array} what.boxes N * 4
- * @param {Float32Array} what.scores N, what NMS sorts by
- * @param {(score: number) => number} what.probability of a score
- * @param {Int32Array} what.groups N
- * @param {(i: number) => string} what.groupName of box i, in words
- * @param {number} what.iouThreshold the library's values: this, `scoreThreshold` and `maxKeep`
- * @param {Int32Array} what.kept the library's survivors
- * @param {string[]} what.noun "proposal", "proposals"
- */
-function buildSuppression(page, body, what) {
-  const { id, boxes, scores, probability, groups } = what;
-  const probabilities = Float32Array.from(scores, probability);
-  const boxOf = (i) => boxAt(boxes, i);
-  let stale = true;
-  let result = { kept: [], suppressor: new Int32Array(0) };
-  let candidates = []; // best first
-  let rankOf = new Map(); // of survivors
-  let chosen = -1;
-  const counts = element('p', { class: 'counts' });
-  const verdict = element('p', { class: 'verdict' });
-  const story = element('div', {});
+/** Whether the page finds what the library found. */
+function describeVerdict(what, result, atLibraryValues) {
+  const count = counted(what.kept.length, 'box', 'boxes');
+  if (sameNumbers(result.kept, what.kept)) return `The same ${count} as the library’s op, in the same order.`;
+  if (atLibraryValues) return `The library’s op kept ${count}; these are others.`;
+  return `The library’s op kept ${count}, at score ${what.scoreThreshold} and IoU ${what.iouThreshold}.`;
+}
 
-  const compute = () => {
-    const least = score.get();
-    const counted = scores.map((value, i) => (probabilities[i] >= least ? value : -Infinity));
-    candidates = candidatesInOrder(boxes, counted);
-    result = nms(boxes, counted, groups, overlap.get(), what.maxKeep);
-    rankOf = new Map(result.kept.map((i, rank) => [i, rank]));
-    if (!rankOf.has(chosen) && !(result.suppressor[chosen] >= 0)) chosen = result.kept[0] ?? -1;
-    stale = false;
+/** What became of a box: a title, and elements that say more. */
+function fateOf(what, result, i) {
+  if (i < 0) return { title: 'No box has such a score', parts: [] };
+  const { boxes, probabilities } = what;
+  const facts = createFacts([
+    ['score', fixed(probabilities[i], 3)], ['box', boxText(boxAt(boxes, i))], what.group(i)]);
+  const by = result.suppressor[i];
+  if (by >= 0) {
+    const survivor = result.place(by) === null ? 'a survivor' : `survivor ${result.place(by)}`;
+    const reason = `Their IoU is ${fixed(result.overlap(i, by), 3)}, more than ${result.iouThreshold}, and ${survivor} `
+      + `has the better score, ${fixed(probabilities[by], 3)}.`;
+    return { title: `Suppressed by ${survivor}`, parts: [facts, element('p', {}, reason)] };
+  }
+  const fallen = result.suppressedBy(i);
+  const title = `Survivor ${result.place(i)} of ${grouped(result.kept.length)}`;
+  if (!fallen.length) return { title, parts: [facts, element('p', {}, 'It suppressed none.')] };
+  const rows = fallen.slice(0, MOST_LISTED).map((other) => (
+    [fixed(result.overlap(i, other), 3), fixed(probabilities[other], 3), sizeText(boxAt(boxes, other))]));
+  const rest = fallen.length - rows.length;
+  return {
+    title,
+    parts: [
+      facts, element('p', {}, `It suppressed ${counted(fallen.length, 'box', 'boxes')}:`),
+      createTable(['IoU', 'score', 'size'], rows),
+      rest > 0 ? element('p', { class: 'quiet' }, `and ${rest} with lower scores.`) : null,
+    ],
   };
-  const atLibraryValues = () => score.get() === what.scoreThreshold && overlap.get() === what.iouThreshold;
-  const suppressedBy = (survivor) => candidates.filter((i) => result.suppressor[i] === survivor);
-  const overlapOf = (a, b) => iou(boxOf(a), boxOf(b));
+}
 
-  const describe = () => {
-    const fallen = result.suppressor.reduce((sum, by) => sum + (by >= 0), 0);
-    const cut = candidates.length - fallen - result.kept.length;
-    counts.textContent = `${grouped(candidates.length)} before, ${grouped(fallen)} suppressed, ${grouped(result.kept.length)} after`
-      + (cut > 0 ? ` (the best of ${grouped(cut + result.kept.length)}).` : '.');
-    const drawnBefore = Math.min(MOST_BEFORE, candidates.length);
-    const notAll = [
-      drawnBefore < candidates.length ? `the best ${MOST_BEFORE} before` : null,
-      result.kept.length > MOST_AFTER ? `the best ${MOST_AFTER} after` : null,
-    ].filter(Boolean);
-    if (notAll.length) counts.textContent += ` Drawn: ${notAll.join(' and ')}.`;
-    const same = sameNumbers(result.kept, what.kept);
-    verdict.dataset.same = String(same);
-    verdict.textContent = same ? `These are the same ${grouped(what.kept.length)} boxes, in the same order, as those of the library's op.`
-      : atLibraryValues() ? `The library's op kept ${grouped(what.kept.length)} boxes; these are others.`
-        : `The library kept ${grouped(what.kept.length)}, with the score ${what.scoreThreshold} and the IoU ${what.iouThreshold}.`;
-    verdict.classList.toggle('good', same);
-  };
-
-  /** What became of the chosen box, in words and as a table. */
-  const tell = () => {
-    if (chosen < 0) {
-      fill(story, element('p', {}, candidates.length ? 'Nothing is chosen.' : 'There is no box with such a score.'));
-      return 'none';
-    }
-    const facts = createFacts([
-      ['score', fixed(probabilities[chosen], 3)], ['box', boxText(boxOf(chosen))], ['group', what.groupName(chosen)]]);
+/** Draws what `shown` asks for, and over it the chosen box with those that it suppressed, or its suppressor. */
+function drawFates(view, what, result, { shown, chosen }) {
+  const box = (i) => boxAt(what.boxes, i);
+  const survives = new Set(result.kept);
+  const before = shown === 'after' ? [] : result.candidates.slice(0, MOST_BEFORE).filter((i) => !survives.has(i));
+  const after = shown === 'before' ? [] : result.kept.slice(0, MOST_AFTER);
+  const opacity = Math.max(0.3, Math.min(0.8, 60 / before.length));
+  for (const i of before) strokeBox(view, box(i), { ...FATES.before, opacity });
+  for (const i of [...after].reverse()) strokeBox(view, box(i), FATES.survivor);
+  if (chosen >= 0) {
     const by = result.suppressor[chosen];
-    if (by >= 0) {
-      const title = `Suppressed by survivor ${(rankOf.get(by) ?? NaN) + 1}`;
-      fill(story, element('h3', {}, title), facts, element('p', {},
-        `Their IoU is ${fixed(overlapOf(chosen, by), 3)}, more than ${overlap.get()}, and survivor `
-        + `${rankOf.get(by) + 1} has the higher score, ${fixed(probabilities[by], 3)}.`));
-      return title;
-    }
-    const fallen = suppressedBy(chosen);
-    const title = `Survivor ${rankOf.get(chosen) + 1} of ${result.kept.length}`;
-    const rows = fallen.slice(0, MOST_LISTED).map((i) => [fixed(overlapOf(chosen, i), 3), fixed(probabilities[i], 3), sizeText(boxOf(i))]);
-    fill(story, element('h3', {}, title), facts,
-      element('p', {}, fallen.length ? `It suppressed ${counted(fallen.length, 'box', 'boxes')}:` : 'It suppressed none.'),
-      fallen.length ? createTable(['IoU', 'score', 'size'], rows) : null,
-      fallen.length > MOST_LISTED ? element('p', { class: 'quiet' }, `and ${fallen.length - MOST_LISTED} more with lower scores.`) : null);
-    return `${title}, score ${fixed(probabilities[chosen], 2)}, suppressed ${fallen.length}`;
-  };
-
-  const draw = (view) => {
-    if (stale) compute();
-    drawPicture(view, page, 0.45);
-    const wanted = shown.get();
-    const before = wanted === 'after' ? [] : candidates.slice(0, MOST_BEFORE).filter((i) => !rankOf.has(i));
-    const after = wanted === 'before' ? [] : result.kept.slice(0, MOST_AFTER);
-    const dense = Math.min(1, 120 / Math.max(before.length, 1));
-    for (const i of before) strokeBox(view, boxOf(i), { ...FATES.before, opacity: 0.25 + 0.4 * dense });
-    for (const i of [...after].reverse()) strokeBox(view, boxOf(i), FATES.survivor);
+    const survivor = by >= 0 ? by : chosen;
+    const fallen = by >= 0 ? [chosen] : result.suppressedBy(chosen);
+    for (const i of fallen) strokeBox(view, box(i), { ...FATES.suppressed, width: by >= 0 ? 3 : 1.5 });
+    strokeBox(view, box(survivor), FATES.chosen);
     const labels = createLabels(view);
-    if (chosen >= 0) {
-      const survivor = result.suppressor[chosen] >= 0 ? result.suppressor[chosen] : chosen;
-      const fallen = survivor === chosen ? suppressedBy(chosen) : [chosen];
-      for (const i of fallen) strokeBox(view, boxOf(i), { ...FATES.suppressed, width: survivor === chosen ? 1.5 : 3 });
-      strokeBox(view, boxOf(survivor), FATES.chosen);
-      labels(`${rankOf.get(survivor) + 1}: ${fixed(probabilities[survivor], 2)}`, boxOf(survivor), FATES.chosen.colour, true);
-      for (const i of fallen.slice(0, 6)) labels(`IoU ${fixed(overlapOf(i, survivor), 2)}`, boxOf(i), FATES.suppressed.colour);
+    labels(`score ${fixed(what.probabilities[survivor], 2)}`, box(survivor), FATES.chosen.colour, true);
+    for (const i of fallen.slice(0, MOST_LABELLED)) {
+      labels(`IoU ${fixed(result.overlap(i, survivor), 2)}`, box(i), FATES.suppressed.colour);
     }
-    describe();
-    tell();
+  }
+  return `${before.length},${after.length}`;
+}
+
+/** Fills a stage with the figure, its controls and its words. @param {Candidates} what */
+function buildSuppression(page, body, what) {
+  let result = null; // until it is needed, and again after each move of a slider
+  let chosen = -1;
+  const [counts, verdict, story] = [element('p', { class: 'counts' }), element('p', { class: 'verdict' }), element('div', {})];
+
+  const current = () => {
+    if (result) return result;
+    result = suppress(what, score.get(), overlap.get());
+    // The box that is looked at may have lost its place.
+    if (result.place(chosen) === null && !(result.suppressor[chosen] >= 0)) chosen = result.kept[0] ?? -1;
+    return result;
+  };
+  const draw = (view) => {
+    const now = current();
+    drawPicture(view, page, 0.45);
+    const drawn = drawFates(view, what, now, { shown: shown.get(), chosen });
+    const same = sameNumbers(now.kept, what.kept);
+    const { title, parts } = fateOf(what, now, chosen);
+    counts.textContent = describeCounts(now);
+    verdict.textContent = describeVerdict(
+      what, now, score.get() === what.scoreThreshold && overlap.get() === what.iouThreshold);
+    verdict.classList.toggle('good', same);
+    fill(story, element('h3', {}, title), ...parts);
     return {
-      before: String(candidates.length), kept: String(result.kept.length), drawn: `${before.length},${after.length}`,
-      suppressed: String(result.suppressor.reduce((sum, by) => sum + (by >= 0), 0)), chosen: String(chosen),
-      suppressor: String(result.suppressor[chosen] ?? -1), same: verdict.dataset.same,
+      before: String(now.candidates.length), kept: String(now.kept.length), suppressed: String(now.fallen), drawn,
+      chosen: String(chosen), suppressor: String(now.suppressor[chosen] ?? -1), same: String(same),
     };
   };
-
   const choose = (i) => {
     chosen = i;
-    announce(tell());
+    const { title } = fateOf(what, current(), i);
+    announce(`${title}. Score ${fixed(what.probabilities[i], 2)}. Suppressed by it: ${result.suppressedBy(i).length}.`);
     figure.update();
   };
+  const changed = () => {
+    result = null;
+    figure.update();
+  };
+
   const figure = createFigure({
-    name: id,
-    label: `${what.noun[1]} before and after suppression, over the picture. Arrow keys go through the survivors, best first.`,
+    name: what.id,
+    label: `${what.name} before and after suppression. Arrow keys go through the survivors, best first.`,
     aspect: pictureAspect(page),
-    window: () => wholePicture(page),
+    window: () => viewChoice.window(),
     draw,
-    onPick: ({ x, y }) => {
-      if (stale) compute();
-      const pool = new Set([...result.kept.slice(0, MOST_AFTER), ...candidates.slice(0, MOST_BEFORE), ...suppressedBy(chosen)]);
-      const area = (i) => (boxes[4 * i + 2] - boxes[4 * i]) * (boxes[4 * i + 3] - boxes[4 * i + 1]);
-      const here = [...pool].filter((i) => x >= boxes[4 * i] && x <= boxes[4 * i + 2] && y >= boxes[4 * i + 1] && y <= boxes[4 * i + 3])
-        .sort((a, b) => area(a) - area(b));
-      // Boxes lie on top of each other: a second click in the same place takes the next larger one.
-      if (here.length) choose(here[(here.indexOf(chosen) + 1) % here.length]);
+    onPick: (point) => {
+      const { kept, candidates, suppressedBy } = current();
+      const visible = [...kept.slice(0, MOST_AFTER), ...candidates.slice(0, MOST_BEFORE), ...suppressedBy(chosen)];
+      const next = nextAround(point, what.boxes, [...new Set(visible)], chosen);
+      if (next !== undefined) choose(next);
     },
     onKey: (key) => {
-      if (stale) compute();
-      const from = rankOf.get(chosen) ?? rankOf.get(result.suppressor[chosen]) ?? 0;
-      const next = stepped(key, from, result.kept.length);
-      if (next === null) return false;
-      choose(result.kept[next]);
-      return true;
+      const { kept, suppressor, place } = current();
+      const next = stepped(key, (place(chosen) ?? place(suppressor[chosen]) ?? 1) - 1, kept.length);
+      if (next !== null) choose(kept[next]);
+      return next !== null;
     },
   });
-  const changed = () => {
-    stale = true;
-    figure.update();
-  };
-  const two = (value) => fixed(value, 2);
-  const score = createSlider({
-    id: `${id}-score`, label: 'Least score', min: what.scoreThreshold, max: 1, step: 0.01, value: what.scoreThreshold, format: two, onInput: changed,
+  const threshold = (name, label, least, value) => createSlider({
+    id: `${what.id}-${name}`, label, min: least, max: 1, step: 0.01, value, format: (at) => fixed(at, 2), onInput: changed,
   });
-  const overlap = createSlider({
-    id: `${id}-iou`, label: 'IoU threshold', min: 0, max: 1, step: 0.01, value: what.iouThreshold, format: two, onInput: changed,
-  });
+  const score = threshold('score', 'Score at least', what.scoreThreshold, what.scoreThreshold);
+  const overlap = threshold('iou', 'IoU threshold', 0, what.iouThreshold);
   const reset = createButton({
-    id: `${id}-reset`, text: 'The library’s values', onClick: () => {
+    id: `${what.id}-reset`, text: 'The library’s values', onClick: () => {
       score.set(what.scoreThreshold);
       overlap.set(what.iouThreshold);
       changed();
     },
   });
   const shown = createChoice({
-    id: `${id}-shown`, label: 'Draw', value: 'both', onChange: () => figure.update(),
-    options: [{ value: 'before', text: 'before' }, { value: 'both', text: 'both' }, { value: 'after', text: 'after' }],
+    id: `${what.id}-shown`, label: 'Draw', value: 'both', onChange: () => figure.update(),
+    options: ['before', 'both', 'after'].map((value) => ({ value, text: value })),
+  });
+  const viewChoice = createViewChoice(page, {
+    id: `${what.id}-view`, onChange: () => figure.update(), boxOf: () => (chosen >= 0 ? boxAt(what.boxes, chosen) : null),
   });
   const legend = createLegend([
-    { colour: 'var(--quiet)', text: 'before' }, { colour: FATES.survivor.colour, text: 'survives' },
-    { colour: FATES.chosen.colour, text: 'the survivor that is looked at' },
-    { colour: FATES.suppressed.colour, style: 'dashed', text: 'suppressed by it' },
+    { ...FATES.before, text: 'before' }, { ...FATES.survivor, text: 'survives' },
+    { ...FATES.chosen, text: 'the survivor looked at' }, { ...FATES.suppressed, text: 'suppressed by it' },
   ]);
-  const hint = element('p', { class: 'hint' }, 'Click a box to see what became of it, and again for the next larger one there. Arrow keys go through the survivors.');
-  arrange(body, { controls: [score, overlap, shown, reset], figures: [figure, legend, hint], panel: [counts, verdict, story] });
+  const hint = createHint('Click a box to see what became of it, and again for the next larger one in that place. '
+    + 'Arrow keys go through the survivors.');
+  arrange(body, {
+    controls: [score, overlap, reset, shown, viewChoice], figures: [figure, legend, hint], panel: [counts, verdict, story],
+  });
 }

@@ -26,11 +26,10 @@ function describeSizes(picture) {
   const [width, height] = picture.original;
   const factor = picture.width / width;
   const added = [picture.padded[0] - picture.width, picture.padded[1] - picture.height];
-  const padding = added[0] || added[1]
-    ? `${counted(added[0], 'column')} and ${counted(added[1], 'row')} of zeros` : 'nothing to add';
+  const padding = added[0] || added[1] ? `+ ${added[0]}, + ${added[1]}` : 'as it is';
   return createTable(['', 'width × height', ''], [
     ['original', `${width} × ${height}`, 'the file'],
-    ['resized', `${picture.width} × ${picture.height}`, `times ${fixed(factor, 3)}`],
+    ['resized', `${picture.width} × ${picture.height}`, `× ${fixed(factor, 3)}`],
     ['padded', `${picture.padded[0]} × ${picture.padded[1]}`, padding],
   ]);
 }
@@ -55,15 +54,15 @@ defineStage('input', () =>
     const x = Math.min(pixels.width - 1, Math.floor(((point.x + 0.5) / picture.width) * pixels.width));
     const y = Math.min(pixels.height - 1, Math.floor(((point.y + 0.5) / picture.height) * pixels.height));
     const rows = channels.map((name, channel) => {
-      if (!inside) return [name, '–', '–', '0 (padding)'];
-      const value = pixels.data[4 * (y * pixels.width + x) + channel];
       const { mean, std } = picture;
-      return [name, value, `(${value}/255 ${MINUS} ${short(mean[channel])}) / ${short(std[channel])}`,
-        fixed((value / 255 - mean[channel]) / std[channel], 2)];
+      const value = pixels.data[4 * (y * pixels.width + x) + channel];
+      if (!inside) return [name, '–', short(mean[channel]), short(std[channel]), '0'];
+      return [name, value, short(mean[channel]), short(std[channel]), fixed((value / 255 - mean[channel]) / std[channel], 2)];
     });
-    fill(reading, element('h3', {}, `Pixel x ${point.x}, y ${point.y}`),
-      createTable(['', '0 … 255', 'normalised', ''], rows));
-    return rows.map((row) => row[3]).join(',');
+    fill(reading, element('h3', {}, `Pixel x ${point.x}, y ${point.y}${inside ? '' : ', padding'}`),
+      createTable(['', 'v', 'mean', 'deviation', 'normalised'], rows),
+      element('p', { class: 'quiet' }, `normalised = (v / 255 ${MINUS} mean) / deviation`));
+    return rows.map((row) => row[4]).join(',');
   };
 
   const draw = (view) => {
@@ -114,5 +113,5 @@ defineStage('input', () =>
     id: 'input-shown', label: 'Show', value: shown, onChange: (value) => { shown = value; figure.update(); },
     options: [{ value: 'picture', text: 'picture' }, ...channels.map((name) => ({ value: name, text: `channel ${name}` }))],
   });
-  arrange(body, { controls: [choice, bar], figures: [figure], panel: [describeSizes(picture), reading] });
+  arrange(body, { controls: [choice, bar], figures: [figure, createHint('Point at a pixel, or move with the arrow keys. Hatched: padding.')], panel: [describeSizes(picture), reading] });
 });

@@ -9,12 +9,16 @@ function reduction(levelColumns, columns) {
   return factor;
 }
 
-function describeLevel(level) {
-  const deep = level.name.startsWith('C')
-    ? 'made by the backbone, bottom up: a level knows only what its own convolutions have seen'
-    : 'of the pyramid: the level below it on the way up, joined with what the coarser levels know';
-  return `${level.name}: ${grouped(level.norm.rows)} × ${grouped(level.norm.columns)} cells with `
-    + `${counted(level.channel_count, 'channel')}, a cell for every ${level.stride} × ${level.stride} pixels; ${deep}.`;
+function describeLevel({ name }) {
+  return name.startsWith('C') ? `${name} is made by the backbone, from the finer level before it.`
+    : `${name} is a level of the pyramid: what the backbone saw at this size, joined with what the coarser levels know.`;
+}
+
+/** All levels, with the chosen one marked. */
+function levelTable(levels, chosen) {
+  return createTable(['', 'rows × columns', 'channels', 'stride'], levels.map((level) => [
+    element(level === chosen ? 'b' : 'span', {}, level.name),
+    `${level.norm.rows} × ${level.norm.columns}`, level.channel_count, level.stride]));
 }
 
 defineStage('features', ({ data }) => {
@@ -32,7 +36,8 @@ defineStage('features', ({ data }) => {
   const first = levels.findIndex((level) => level.name === 'P3');
   let index = Math.max(0, first);
   let cell = { row: 0, column: 0 };
-  const note = element('p', {});
+  let seeksPeak = true;
+  const note = element('div', {});
   const reading = element('p', { class: 'reading' });
   const bar = createColourBar();
   const showsNorm = () => shown.get() === 'norm';
@@ -47,7 +52,7 @@ defineStage('features', ({ data }) => {
 
   const draw = (view) => {
     drawPicture(view, page);
-    note.textContent = describeLevel(level());
+    fill(note, levelTable(levels, level()), element('p', {}, describeLevel(level())));
     const { map, stride, rows, columns } = currentMap();
     const title = showsNorm() ? 'norm over all channels' : `channel ${channel.get()} of ${level().channel_count}`;
     const result = { level: level().name, shown: showsNorm() ? 'norm' : String(channel.get()), opacity: String(opacity.get()) };
@@ -55,6 +60,11 @@ defineStage('features', ({ data }) => {
     const contrast = stretched(map);
     drawImage(view, mapPicture(contrast), [0, 0, columns * stride, rows * stride], { opacity: opacity.get() / 100 });
     bar.set(contrast);
+    if (seeksPeak) {
+      const peak = map.values.indexOf(contrast.high);
+      cell = { row: Math.floor(peak / columns), column: peak % columns };
+      seeksPeak = false;
+    }
     cell = { row: Math.min(cell.row, rows - 1), column: Math.min(cell.column, columns - 1) };
     const value = map.values[cell.row * columns + cell.column];
     strokeBox(view, [cell.column, cell.row, cell.column + 1, cell.row + 1].map((at) => at * stride), { colour: COLOURS.orange });
@@ -90,8 +100,8 @@ defineStage('features', ({ data }) => {
   const setLevel = (name) => {
     index = levels.findIndex((one) => one.name === name);
     channel.limit(level().channels.count - 1);
-    const [x, y] = [page.data.picture.width / 2, page.data.picture.height / 2];
-    moveTo({ x, y });
+    seeksPeak = true;
+    figure.update();
   };
   const levelChoice = createChoice({
     id: 'features-level', label: 'Level', value: level().name, onChange: setLevel,
@@ -110,5 +120,5 @@ defineStage('features', ({ data }) => {
     format: (value) => `${value} %`, onInput: () => figure.update(),
   });
   setLevel(level().name);
-  arrange(body, { controls: [levelChoice, shown, channel, opacity], figures: [figure, bar], panel: [note, reading] });
+  arrange(body, { controls: [levelChoice, shown, channel, opacity], figures: [figure, bar, createHint('Point at a cell, or move with the arrow keys. At first the largest value is read.')], panel: [note, reading] });
 });

@@ -39,9 +39,10 @@ defineStage('anchors', ({ data }) => {
     .filter((object) => object.shown);
   const levels = anchors.levels;
   const positives = new Set(anchors.positive.map((entry) => entry.slice(0, 4).join(',')));
-  let index = anchors.positive.length ? anchors.positive[0][0] : 0;
-  let cell = anchors.positive.length
-    ? { row: anchors.positive[0][1], column: anchors.positive[0][2] }
+  // Begins at the anchor that fits best, if any does.
+  const [best] = [...anchors.positive].sort((a, b) => b[5] - a[5]);
+  let index = best ? best[0] : 0;
+  let cell = best ? { row: best[1], column: best[2] }
     : { row: Math.floor(levels[0].rows / 2), column: Math.floor(levels[0].columns / 2) };
   const level = () => levels[index];
   const table = element('div', {});
@@ -53,9 +54,10 @@ defineStage('anchors', ({ data }) => {
 
   const describe = (judged) => {
     fill(table, element('h3', {}, `${level().name}, row ${cell.row}, column ${cell.column}`), createTable(
-      ['anchor', 'size', 'best IoU', 'with', ''],
-      judged.map((one, i) => [i + 1, sizeText(one.box), fixed(one.iou, 2), one.object ? `detection ${one.object.number + 1}` : '–',
-        `${ANCHOR_STATES[one.state].sign} ${one.state}`])));
+      ['', 'size', 'IoU', 'with', ''],
+      judged.map((one, i) => [i + 1, sizeText(one.box), fixed(one.iou, 2), one.object ? `${one.object.number + 1}` : '–',
+        `${ANCHOR_STATES[one.state].sign} ${one.state}`])),
+    element('p', { class: 'quiet' }, 'IoU: the largest one with a detection, and which detection that is.'));
     const here = anchors.positive.filter((entry) => entry[0] === index).length;
     const total = levels.reduce((sum, one) => sum + one.rows * one.columns * one.cell.length, 0);
     count.textContent = `${grouped(total)} anchors on all levels, ${grouped(level().rows * level().columns * level().cell.length)} `
@@ -91,7 +93,7 @@ defineStage('anchors', ({ data }) => {
     name: 'anchors',
     label: 'The anchors of one cell over the picture. Arrow keys move the cell.',
     aspect: pictureAspect(page),
-    window: () => wholePicture(page),
+    window: () => viewChoice.window(),
     draw,
     onPick: ({ x, y }) => {
       const within = (at, cells) => Math.max(0, Math.min(cells - 1, Math.round(at)));
@@ -124,9 +126,13 @@ defineStage('anchors', ({ data }) => {
     id: 'anchors-positives', label: 'All positive anchors', value: 'none', onChange: () => figure.update(),
     options: [{ value: 'none', text: 'hide' }, { value: 'level', text: 'of this level' }, { value: 'all', text: 'of all levels' }],
   });
+  const viewChoice = createViewChoice(page, {
+    id: 'anchors-view', onChange: () => figure.update(), boxOf: () => outlineOf(cellAnchors().map((one) => one.box)),
+  });
   const legend = createLegend([
     ...Object.values(ANCHOR_STATES).map(({ colour, style, text, sign }) => ({ colour, style, text: `${sign} ${text}` })),
-    { colour: 'var(--quiet)', text: 'detections' }, { colour: COLOURS.orange, shape: 'dot', text: 'the cell' },
+    { colour: COLOURS.white, text: 'detections' }, { colour: COLOURS.orange, shape: 'dot', text: 'the cell' },
   ]);
-  arrange(body, { controls: [levelChoice, shownPositives], figures: [figure, legend], panel: [table, count] });
+  arrange(body, { controls: [levelChoice, shownPositives, viewChoice],
+    figures: [figure, legend, createHint('Click a place, or move from cell to cell with the arrow keys.')], panel: [table, count] });
 });

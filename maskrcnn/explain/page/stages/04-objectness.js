@@ -119,5 +119,5 @@ defineStage('objectness', () =>
     format: (value) => `${value} %`, onInput: () => figure.update(),
   });
   offerAnchors();
-  arrange(body, { controls: [levelChoice, anchorControl, opacity], figures: [figure, bar], panel: [note, reading] });
+  arrange(body, { controls: [levelChoice, anchorControl, opacity], figures: [figure, bar, createHint('Point at a cell, or move with the arrow keys. At first the most likely one is read.')], panel: [note, reading] });
 });

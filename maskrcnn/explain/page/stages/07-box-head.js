@@ -20,18 +20,18 @@ function createBars(rows) {
   }));
 }
 
-/** What each delta does, with numbers. */
+/** What each delta does: the first two move the centre by a part of the size, the last two stretch the sides. */
 function describeDeltas(box, deltas, weights) {
-  const [width, height] = [box[2] - box[0], box[3] - box[1]];
-  const signed = (value, digits) => `${value < 0 ? '' : '+'}${fixed(value, digits)}`;
-  const shift = (i, side, length) => [
-    ['dx', 'dy'][i], fixed(deltas[i], 3), `${fixed(deltas[i], 2)} / ${weights[i]} · ${side} ${fixed(length, 0)}`,
-    `${signed((deltas[i] / weights[i]) * length, 1)} px`];
-  const growth = (i, side) => [
-    ['dw', 'dh'][i - 2], fixed(deltas[i], 3), `exp(${fixed(deltas[i], 2)} / ${weights[i]}), ${side}`,
-    `× ${fixed(Math.exp(Math.min(deltas[i] / weights[i], LARGEST_LOG_SCALE)), 3)}`];
-  return createTable(['delta', '', 'means', ''],
-    [shift(0, 'width', width), shift(1, 'height', height), growth(2, 'width'), growth(3, 'height')]);
+  const sides = [box[2] - box[0], box[3] - box[1]];
+  const signed = (value) => `${value < 0 ? '' : '+'}${fixed(value, 1)} px`;
+  const rows = ['dx', 'dy', 'dw', 'dh'].map((name, i) => {
+    const part = deltas[i] / weights[i];
+    const [rule, effect] = i < 2
+      ? [`/ ${weights[i]} · ${fixed(sides[i], 0)}`, signed(part * sides[i])]
+      : [`exp(… / ${weights[i]})`, `× ${fixed(Math.exp(Math.min(part, LARGEST_LOG_SCALE)), 3)}`];
+    return [name, fixed(deltas[i], 3), rule, effect];
+  });
+  return createTable(['', 'delta', 'how', 'effect'], rows);
 }
 
 defineStage('box-head', ({ data }) =>
@@ -51,11 +51,8 @@ defineStage('box-head', ({ data }) =>
   const classes = element('div', {});
   const deltaTable = element('div', {});
   const aspect = 1.45;
-  const windowOf = () => {
-    const [a, b] = [boxAt(boxes, page.selection.roi), boxAt(allRefined, page.selection.roi)];
-    const both = [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[2], b[2]), Math.max(a[3], b[3])];
-    return closeUp(both, aspect, 0.3, 24);
-  };
+  const windowOf = () => (
+    closeUp(outlineOf([boxAt(boxes, page.selection.roi), boxAt(allRefined, page.selection.roi)]), aspect, 0.3, 24));
 
   const draw = (view) => {
     const { roi } = page.selection;
@@ -101,7 +98,7 @@ defineStage('box-head', ({ data }) =>
   page.selection.onChange(() => figure.update());
   const legend = createLegend([
     { colour: COLOURS.sky, style: 'dashed', text: 'proposal' }, { colour: COLOURS.orange, text: 'refined: moved, stretched, cut to the picture' }]);
-  arrange(body, { controls: [createRoiSelect(page, 'box-head-roi')], figures: [figure, legend], panel: [verdict, classes, deltaTable] });
+  arrange(body, { controls: [createRoiSelect(page, 'box-head-roi')], figures: [figure, legend, createHint('Arrow keys go through the RoIs.')], panel: [verdict, classes, deltaTable] });
 });
 
 /** An arrow between two points of the plane, unless they are too near each other for one to be seen. */

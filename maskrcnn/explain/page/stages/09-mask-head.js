@@ -75,7 +75,7 @@ defineStage('mask-head', ({ data }) => {
     const pasted = pasteMask(own, size, box(), Math.ceil(width * scale), Math.ceil(height * scale), scale);
     if (pasted.width && pasted.height) {
       const place = [pasted.x, pasted.y, pasted.x + pasted.width, pasted.y + pasted.height].map((at) => at / scale);
-      drawImage(view, thresholdPicture(pasted, threshold.get(), COLOURS.orange, 0.55), place, { smooth: true });
+      drawImage(view, thresholdPicture(pasted, threshold.get(), COLOURS.orange, 0.45), place, { smooth: true });
     }
     strokeBox(view, box(), { colour: COLOURS.white, width: 1.5 });
     const { polygon } = detections[detection];
@@ -145,22 +145,10 @@ defineStage('mask-head', ({ data }) => {
   const select = createDetectionSelect(page, 'mask-head-detection');
   page.selection.onChange(updateAll);
   const legend = createLegend([
-    { colour: COLOURS.orange, shape: 'area', text: 'mask' }, { colour: 'var(--quiet)', text: 'box' },
+    { colour: COLOURS.orange, shape: 'area', text: 'mask' }, { colour: COLOURS.white, text: 'box' },
     { colour: COLOURS.sky, style: 'dashed', text: 'outline, as the library reports it' }]);
   arrange(body, {
-    controls: [select, threshold], figures: [figure, legend],
+    controls: [select, threshold], figures: [figure, legend, createHint('Arrow keys go through the detections.')],
     panel: [element('div', { class: 'small-maps' }, ...maps.map((map) => map.root)), reading, areaText],
   });
 });
-
-/** The list of detections, best first; choosing one chooses its RoI, too. */
-function createDetectionSelect(page, id) {
-  const option = (detection, i) => ({ value: i, text: `${i + 1}: ${className(page, detection.label)} ${fixed(detection.score, 2)}`, shown: detection.shown });
-  const options = page.data.detections.map(option);
-  const select = createSelect({
-    id, label: 'Detection', value: page.selection.detection, onChange: (detection) => page.selection.chooseDetection(detection),
-    groups: [{ label: 'reported', options: options.filter((one) => one.shown) }, { label: 'below the threshold', options: options.filter((one) => !one.shown) }],
-  });
-  page.selection.onChange(() => select.set(page.selection.detection));
-  return select;
-}

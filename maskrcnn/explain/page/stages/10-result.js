@@ -22,6 +22,7 @@ defineStage('result', ({ data }) =>
   + `${data.result.noun} that were missing, or nonsense?`,
 (page, body) => {
   const { detections, result, skeleton, keypoint_names: names } = page.data;
+  const boxes = Float32Array.from(detections.flatMap((detection) => detection.box));
   const table = element('div', { class: 'scrolling' });
   const counts = element('p', { class: 'counts' });
   // At the library's own threshold its word counts: an outline without area, for instance, is not reported.
@@ -65,8 +66,8 @@ defineStage('result', ({ data }) =>
     name: 'result', label: 'The picture with what was found in it. Arrow keys go through the detections.',
     aspect: pictureAspect(page), window: () => wholePicture(page), draw,
     onPick: (point) => {
-      const i = smallestAround(point, visible().map((detection) => detection.i), (one) => detections[one].box);
-      if (i >= 0) page.selection.chooseDetection(i);
+      const next = nextAround(point, boxes, visible().map((detection) => detection.i), page.selection.detection);
+      if (next !== undefined) page.selection.chooseDetection(next);
     },
     onKey: (key) => {
       const found = visible();
@@ -85,5 +86,5 @@ defineStage('result', ({ data }) =>
   const reset = createButton({
     id: 'result-reset', text: 'The library’s value', onClick: () => { score.set(result.threshold); figure.update(); },
   });
-  arrange(body, { controls: [score, reset], figures: [figure], panel: [counts, table] });
+  arrange(body, { controls: [score, reset], figures: [figure, createHint('Click a detection, or go through them with the arrow keys; the stages above follow.')], panel: [counts, table] });
 });
