@@ -26,7 +26,8 @@ function describeSizes(picture) {
   const [width, height] = picture.original;
   const factor = picture.width / width;
   const added = [picture.padded[0] - picture.width, picture.padded[1] - picture.height];
-  const padding = added[0] || added[1] ? `+ ${added[0]}, + ${added[1]}` : 'as it is';
+  const zeros = [added[0] && counted(added[0], 'column'), added[1] && counted(added[1], 'row')].filter(Boolean);
+  const padding = zeros.length ? `+ ${zeros.join(', ')}` : 'as it is';
   return createTable(['', 'width × height', ''], [
     ['original', `${width} × ${height}`, 'the file'],
     ['resized', `${picture.width} × ${picture.height}`, `× ${fixed(factor, 3)}`],

@@ -127,7 +127,7 @@ defineStage('anchors', ({ data }) => {
     options: [{ value: 'none', text: 'hide' }, { value: 'level', text: 'of this level' }, { value: 'all', text: 'of all levels' }],
   });
   const viewChoice = createViewChoice(page, {
-    id: 'anchors-view', onChange: () => figure.update(), boxOf: () => outlineOf(cellAnchors().map((one) => one.box)),
+    id: 'anchors-view', value: 'close', onChange: () => figure.update(), boxOf: () => outlineOf(cellAnchors().map((one) => one.box)),
   });
   const legend = createLegend([
     ...Object.values(ANCHOR_STATES).map(({ colour, style, text, sign }) => ({ colour, style, text: `${sign} ${text}` })),

@@ -25,8 +25,9 @@ defineStage('objectness', () =>
   const levels = page.data.anchors.levels.map((level) => ({
     ...level, sheet: openSheet(level.objectness, () => figure.update()),
   }));
-  const best = levels.map((level) => level.objectness.high);
-  let index = best.indexOf(Math.max(...best));
+  // Begins at the level that has most to do in this picture.
+  const busy = levels.map((_, number) => page.data.anchors.positive.filter((entry) => entry[0] === number).length);
+  let index = busy.indexOf(Math.max(...busy));
   let anchor = 'best';
   let cell = { row: 0, column: 0 };
   let seeksPeak = true;

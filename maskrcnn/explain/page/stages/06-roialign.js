@@ -69,8 +69,7 @@ function createPooledMap({ name, title, mapOf, bin, size }) {
       return Boolean(moved);
     }),
   });
-  const heading = element('h3', {}, title);
-  return { update: figure.update, heading, root: element('div', { class: 'small-map' }, heading, figure.canvas, bar.root) };
+  return { update: figure.update, root: element('div', { class: 'small-map' }, element('h3', {}, title), figure.canvas, bar.root) };
 }
 
 /** Opens sheets of channels as they are asked for, each once. */
@@ -159,8 +158,8 @@ defineStage('roialign', ({ data }) => {
     name: 'roialign-cells', aspect: CELLS_ASPECT, tallest: 480, window: windowNow, draw,
     label: 'The cells of the level around the RoI, with the bins and samples of RoIAlign and the cells of RoIPool',
   });
-  const pooled = createPooledMap({ name: 'roialign-pooled', title: `Pooled for the box head: ${size} × ${size}`, mapOf: pooledNow, bin, size });
-  const maskPooled = masks && createPooledMap({ name: 'roialign-mask-pooled', title: '', mapOf: maskPooledNow, size: masks.box.size });
+  const pooled = createPooledMap({ name: 'roialign-pooled', title: `Box head: ${size} × ${size}`, mapOf: pooledNow, bin, size });
+  const maskPooled = masks && createPooledMap({ name: 'roialign-mask-pooled', title: `Mask head: ${masks.box.size} × ${masks.box.size}`, mapOf: maskPooledNow, size: masks.box.size });
   const noMask = element('p', { class: 'small-map quiet' }, 'This RoI became no detection, so the mask head does not look at it.');
 
   const what = createChoice({
@@ -184,7 +183,6 @@ defineStage('roialign', ({ data }) => {
       const detection = selection.detectionOfRoi;
       maskPooled.root.hidden = detection === null;
       noMask.hidden = detection !== null;
-      maskPooled.heading.textContent = `For the mask head: ${masks.box.size} × ${masks.box.size}, from the refined box`;
       maskPooled.update();
     }
     cells.update();
@@ -204,7 +202,7 @@ defineStage('roialign', ({ data }) => {
   arrange(body, {
     controls: [createRoiSelect(page, 'roialign-roi'), shown, roiPool, what, channel],
     figures: [cells, legend, halfCell],
-    panel: [whole, reason, pooledMaps, binReading],
+    panel: [whole, reason, pooledMaps, binReading, masks ? createHint('The mask head looks at the refined box.') : ''],
   });
   updateAll();
 });

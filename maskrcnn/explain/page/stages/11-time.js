@@ -9,8 +9,9 @@ defineStage('time', () =>
   const { time } = page.data;
   const total = time.reduce((sum, { milliseconds: each }) => sum + each, 0);
   const longest = Math.max(...time.map(({ milliseconds: each }) => each), 1e-9);
+  const percent = (part) => (part > 0 && part < 0.5 ? '< 1 %' : `${fixed(part, 0)} %`);
   const bars = createBars(time.map(({ name, milliseconds: each }) => ({
-    name, share: each / longest, text: `${milliseconds(each / 1000)} · ${fixed((100 * each) / Math.max(total, 1e-9), 0)} %`,
+    name, share: each / longest, text: `${milliseconds(each / 1000)} · ${percent((100 * each) / Math.max(total, 1e-9))}`,
   })));
   bars.classList.add('wide');
   bars.dataset.figure = 'time';

@@ -46,10 +46,11 @@ defineStage('training', () =>
       const options = object.ignore ? { colour: COLOURS.yellow, width: 2, style: 'dotted' } : { colour: COLOURS.orange, width: 2.5 };
       if (object.polygon) strokePolygon(view, object.polygon, options);
       else strokeBox(view, object.box, options);
-      if (truth.length <= 30) labels(object.ignore ? 'don’t care' : className(page, object.label), object.box, options.colour);
+      if (!object.ignore && page.data.class_names.length > 1) labels(className(page, object.label), object.box, options.colour);
     }
     const positive = boxes.filter((one) => one.positive).length;
-    note.textContent = `${counted(positive, 'positive')}, ${counted(boxes.length - positive, 'negative')}. ${collection.note}`;
+    const negative = boxes.length === positive ? '' : `, ${counted(boxes.length - positive, 'negative')}`;
+    note.textContent = `${counted(positive, 'positive')}${negative}. ${collection.note}`;
     return { shown: shown.get(), positive: String(positive), negative: String(boxes.length - positive), truth: String(truth.length) };
   };
 
@@ -68,15 +69,16 @@ defineStage('training', () =>
   const losses = createTable(['loss', 'value', 'what it asks'], [
     ...training.losses.map(({ name, value, meaning }) => [element('code', {}, name), fixed(value, 4), meaning]),
     ['sum', fixed(total, 4), 'what the gradient is taken of']], { class: 'losses' });
-  arrange(body, { controls: [shown], figures: [figure, legend], panel: [note, element('h3', {}, 'Losses'), losses] });
-  if (training.mask_targets?.count) body.append(buildMaskTargets(page, training, roiLabels));
+  const masks = training.mask_targets?.count ? buildMaskTargets(page, training, roiLabels) : '';
+  arrange(body, { controls: [shown], figures: [figure, legend], panel: [note, masks] });
+  body.append(element('h3', {}, 'The losses'), losses);
 });
 
 /** Mask targets beside what the head says, one positive RoI at a time. */
 function buildMaskTargets(page, training, labels) {
   const [targets, answers] = [training.mask_targets, training.mask_logits].map((sheet) => openSheet(sheet, () => figures.forEach((one) => one.update())));
   const reading = element('p', { class: 'reading' });
-  const figures = [[targets, 'What it should say', 'training-target'], [answers, 'What it says', 'training-answer']].map(([sheet, title, name]) => {
+  const figures = [[targets, 'Asked for', 'training-target'], [answers, 'Answered', 'training-answer']].map(([sheet, title, name]) => {
     const figure = createFigure({
       name, label: title, aspect: 1, tallest: 240, window: () => [0, 0, sheet.columns, sheet.rows],
       draw: (view) => {
@@ -93,6 +95,5 @@ function buildMaskTargets(page, training, labels) {
   const index = createSlider({
     id: 'training-mask', label: 'Positive RoI', min: 1, max: targets.count, step: 1, value: 1, onInput: () => figures.forEach((one) => one.update()),
   });
-  return element('div', { class: 'mask-targets' }, element('h3', {}, 'Mask targets'),
-    element('div', { class: 'controls' }, index.root), element('div', { class: 'small-maps' }, ...figures.map((one) => one.root)), reading);
+  return element('div', { class: 'mask-targets' }, element('h3', {}, 'Mask targets, and what the head says'), index.root, element('div', { class: 'small-maps' }, ...figures.map((one) => one.root)), reading);
 }
