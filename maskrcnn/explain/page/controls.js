@@ -57,7 +57,11 @@ function createChoice({ id, label, options, value, onChange }) {
   const root = element('fieldset', { class: 'control choice', id }, element('legend', {}, label));
   const inputs = options.map((option) => {
     const input = element('input', {
-      type: 'radio', name: id, id: `${id}-${option.value}`, value: option.value, checked: option.value === value,
+      type: 'radio',
+      name: id,
+      id: `${id}-${option.value}`,
+      value: option.value,
+      checked: option.value === value,
     });
     input.addEventListener('change', () => onChange(input.value));
     root.append(element('span', {}, input, element('label', { for: input.id }, option.text)));
@@ -66,7 +70,10 @@ function createChoice({ id, label, options, value, onChange }) {
   return {
     root,
     get: () => inputs.find((input) => input.checked)?.value,
-    set: (chosen) => inputs.forEach((input) => { input.checked = input.value === chosen; }),
+    set: (chosen) =>
+      inputs.forEach((input) => {
+        input.checked = input.value === chosen;
+      }),
   };
 }
 
@@ -93,14 +100,27 @@ function createSelect({ id, label, groups, value, onChange }) {
   select.addEventListener('change', () => onChange(Number(select.value)));
   return {
     root: element('div', { class: 'control select' }, element('label', { for: id }, label), select),
-    set: (chosen) => { select.value = chosen === null ? '' : String(chosen); },
+    set: (chosen) => {
+      select.value = chosen === null ? '' : String(chosen);
+    },
   };
 }
 
 /** A table of text and numbers; cells that are elements are taken as they are. */
 function createTable(headings, rows, attributes = {}) {
-  const body = rows.map((cells) => element('tr', {}, ...cells.map((cell) =>
-    element('td', typeof cell === 'number' ? { class: 'number' } : {}, typeof cell === 'number' ? String(cell) : cell))));
+  const body = rows.map((cells) =>
+    element(
+      'tr',
+      {},
+      ...cells.map((cell) =>
+        element(
+          'td',
+          typeof cell === 'number' ? { class: 'number' } : {},
+          typeof cell === 'number' ? String(cell) : cell,
+        ),
+      ),
+    ),
+  );
   const head = element('tr', {}, ...headings.map((heading) => element('th', { scope: 'col' }, heading)));
   const table = element('table', attributes, element('thead', {}, head), element('tbody', {}, ...body));
   return element('div', { class: 'table' }, table);
@@ -108,18 +128,25 @@ function createTable(headings, rows, attributes = {}) {
 
 /** Names with their values, in two columns. */
 function createFacts(facts) {
-  return element('dl', { class: 'facts' }, ...facts.flatMap(([name, value]) =>
-    [element('dt', {}, name), element('dd', {}, value)]));
+  return element(
+    'dl',
+    { class: 'facts' },
+    ...facts.flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, value)]),
+  );
 }
 
 /** A sample of a line or a dot with what it means. `sample`: {colour, style, dot, fill}. */
 function createLegend(samples) {
-  return element('ul', { class: 'legend' }, ...samples.map(({ colour, style = 'solid', shape = 'line', text }) => {
-    const mark = element('span', { class: `mark ${shape}`, 'aria-hidden': 'true' });
-    mark.style.setProperty('--colour', colour);
-    mark.style.setProperty('--style', style);
-    return element('li', {}, mark, text);
-  }));
+  return element(
+    'ul',
+    { class: 'legend' },
+    ...samples.map(({ colour, style = 'solid', shape = 'line', text }) => {
+      const mark = element('span', { class: `mark ${shape}`, 'aria-hidden': 'true' });
+      mark.style.setProperty('--colour', colour);
+      mark.style.setProperty('--style', style);
+      return element('li', {}, mark, text);
+    }),
+  );
 }
 
 /** What the pointer and the keys do in a figure. */
@@ -201,7 +228,9 @@ let announcing = 0;
 /** Says something to those who listen to the page; of many things in quick succession, the last. */
 function announce(text) {
   clearTimeout(announcing);
-  announcing = setTimeout(() => { document.getElementById('announcement').textContent = text; }, 250);
+  announcing = setTimeout(() => {
+    document.getElementById('announcement').textContent = text;
+  }, 250);
 }
 
 /**
@@ -213,8 +242,12 @@ function createSelection(data) {
   const state = { roi: data.detections[0]?.roi ?? 0, detection: data.detections.length ? 0 : null };
   const changed = () => listeners.forEach((listener) => listener());
   return {
-    get roi() { return state.roi; },
-    get detection() { return state.detection; },
+    get roi() {
+      return state.roi;
+    },
+    get detection() {
+      return state.detection;
+    },
     /** The detection that came from the chosen RoI, or null. */
     get detectionOfRoi() {
       const chosen = data.detections[state.detection];
@@ -232,12 +265,14 @@ function createSelection(data) {
       state.roi = data.detections[detection].roi;
       changed();
     },
-    onChange(listener) { listeners.push(listener); },
+    onChange(listener) {
+      listeners.push(listener);
+    },
   };
 }
 
 function className(page, label) {
-  return label === 0 ? 'background' : page.data.class_names[label - 1] ?? `class ${label}`;
+  return label === 0 ? 'background' : (page.data.class_names[label - 1] ?? `class ${label}`);
 }
 
 /** The picture in network pixels, and the box that shows it whole. */
@@ -262,6 +297,8 @@ function nodeOf(part) {
 /** Controls above, the figures left, what is to be read right (below on a telephone). */
 function arrange(body, { controls = [], figures, panel = [] }) {
   const group = (name, parts) => (parts.length ? element('div', { class: name }, ...parts.map(nodeOf)) : null);
-  const row = element('div', { class: panel.length ? 'figure-and-panel' : 'figure-alone' }, group('figures', figures), group('panel', panel));
+  const row = element('div', { class: 'figure-and-panel' }, group('figures', figures), group('panel', panel));
+  // A narrow figure has its words beside it, not at the other end of the window.
+  row.style.setProperty('--widest', `${Math.max(...figures.map((figure) => figure.widest ?? 0))}px`);
   body.append(...[group('controls', controls), row].filter(Boolean));
 }

@@ -66,8 +66,9 @@ function nms(boxes, scores, groups, iouThreshold, maxKeep) {
     const survivors = survivorsOfGroup.get(group);
     const [x1, y1, x2, y2] = boxes.subarray(4 * i, 4 * i + 4);
     const own = { index: i, x1, y1, x2, y2, area: area([x1, y1, x2, y2]) };
-    const first = survivors.find((other) => iouWithAreas(
-      other.x1, other.y1, other.x2, other.y2, other.area, x1, y1, x2, y2, own.area) > threshold);
+    const first = survivors.find(
+      (other) => iouWithAreas(other.x1, other.y1, other.x2, other.y2, other.area, x1, y1, x2, y2, own.area) > threshold,
+    );
     if (first === undefined) {
       survivors.push(own);
       kept.push(i);
@@ -106,8 +107,11 @@ function roiAlignAxis(low, high, stride, size, samplingRatio, aligned) {
   const finite = Number.isFinite(start) && Number.isFinite(bin);
   const samples = !finite ? 0 : samplingRatio > 0 ? samplingRatio : Math.ceil(bin);
   const spacing = round32(bin / Math.max(samples, 1));
-  const positions = Array.from({ length: size }, (_, i) => Array.from({ length: samples }, (_, sample) =>
-    round32(round32(start + round32(i * bin)) + round32(round32(sample + 0.5) * spacing))));
+  const positions = Array.from({ length: size }, (_, i) =>
+    Array.from({ length: samples }, (_, sample) =>
+      round32(round32(start + round32(i * bin)) + round32(round32(sample + 0.5) * spacing)),
+    ),
+  );
   return { start, bin, positions };
 }
 
@@ -140,8 +144,10 @@ function roiPoolAxis(low, high, stride, size) {
   const first = roundHalfAway(round32(low * scale));
   const length = Math.max(roundHalfAway(round32(high * scale)) - first + 1, 1);
   const bin = round32(length / size);
-  const bins = Array.from({ length: size }, (_, i) =>
-    [first + Math.floor(round32(i * bin)), first + Math.ceil(round32((i + 1) * bin))]);
+  const bins = Array.from({ length: size }, (_, i) => [
+    first + Math.floor(round32(i * bin)),
+    first + Math.ceil(round32((i + 1) * bin)),
+  ]);
   return { first, end: first + length, bins };
 }
 
@@ -241,11 +247,13 @@ function pasteMask(logits, size, box, width, height, scale) {
   }
   const blend = (first, second, part) => round32(round32(round32(1 - part) * first) + round32(part * second));
   const values = new Float32Array(columns.length * rows.length);
-  rows.forEach((row, i) => columns.forEach((column, j) => {
-    const at = (row.cell + 1) * ring + column.cell + 1;
-    const upper = blend(cells[at], cells[at + 1], column.part);
-    const lower = blend(cells[at + ring], cells[at + ring + 1], column.part);
-    values[i * columns.length + j] = blend(upper, lower, row.part);
-  }));
+  rows.forEach((row, i) =>
+    columns.forEach((column, j) => {
+      const at = (row.cell + 1) * ring + column.cell + 1;
+      const upper = blend(cells[at], cells[at + 1], column.part);
+      const lower = blend(cells[at + ring], cells[at + ring + 1], column.part);
+      values[i * columns.length + j] = blend(upper, lower, row.part);
+    }),
+  );
   return { x: columns[0].pixel, y: rows[0].pixel, width: columns.length, height: rows.length, values };
 }

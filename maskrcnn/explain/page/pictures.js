@@ -5,14 +5,36 @@
 
 /** Colours that stay apart for the colour-blind (Okabe and Ito, 2008). Line style or a label always says the same. */
 const COLOURS = {
-  orange: '#e69f00', sky: '#56b4e9', green: '#009e73', yellow: '#f0e442', blue: '#0072b2', vermilion: '#d55e00',
-  purple: '#cc79a7', black: '#000000', white: '#ffffff',
+  orange: '#e69f00',
+  sky: '#56b4e9',
+  green: '#009e73',
+  yellow: '#f0e442',
+  blue: '#0072b2',
+  vermilion: '#d55e00',
+  purple: '#cc79a7',
+  black: '#000000',
+  white: '#ffffff',
 };
 
 /** Viridis: equal steps in value look like equal steps in colour, and it stays readable in grey. */
 const VIRIDIS = [
-  '#440154', '#48186a', '#472d7b', '#424086', '#3b528b', '#33638d', '#2c728e', '#26828e', '#21918c', '#1fa088',
-  '#28ae80', '#3fbc73', '#5ec962', '#84d44b', '#addc30', '#d8e219', '#fde725',
+  '#440154',
+  '#48186a',
+  '#472d7b',
+  '#424086',
+  '#3b528b',
+  '#33638d',
+  '#2c728e',
+  '#26828e',
+  '#21918c',
+  '#1fa088',
+  '#28ae80',
+  '#3fbc73',
+  '#5ec962',
+  '#84d44b',
+  '#addc30',
+  '#d8e219',
+  '#fde725',
 ];
 
 const DASHES = { solid: [], dashed: [7, 4], dotted: [2, 3] };
@@ -44,8 +66,9 @@ const MAP_COLOURS = Array.from({ length: 256 }, (_, grey) => {
   const place = (grey / 255) * (VIRIDIS.length - 1);
   const lower = Math.min(Math.floor(place), VIRIDIS.length - 2);
   const channel = (colour, at) => parseInt(colour.slice(at, at + 2), 16);
-  return [1, 3, 5].map((at) => Math.round(
-    channel(VIRIDIS[lower], at) * (1 - place + lower) + channel(VIRIDIS[lower + 1], at) * (place - lower)));
+  return [1, 3, 5].map((at) =>
+    Math.round(channel(VIRIDIS[lower], at) * (1 - place + lower) + channel(VIRIDIS[lower + 1], at) * (place - lower)),
+  );
 });
 
 /**
@@ -107,7 +130,12 @@ function stretched(map) {
 
 /** The part of a map that a window of cells shows, and the box that it covers. */
 function cropMap(map, [x1, y1, x2, y2]) {
-  const box = [Math.max(0, Math.floor(x1)), Math.max(0, Math.floor(y1)), Math.min(map.columns, Math.ceil(x2)), Math.min(map.rows, Math.ceil(y2))];
+  const box = [
+    Math.max(0, Math.floor(x1)),
+    Math.max(0, Math.floor(y1)),
+    Math.min(map.columns, Math.ceil(x2)),
+    Math.min(map.rows, Math.ceil(y2)),
+  ];
   const [rows, columns] = [box[3] - box[1], box[2] - box[0]];
   if (rows <= 0 || columns <= 0) return null;
   const values = new Float32Array(rows * columns);
@@ -139,7 +167,8 @@ function mapPicture(map, opacityOf = () => 1) {
 
 /** Figures far from the window wait until there is nothing better to do. */
 const waitingFigures = new Set();
-const whenIdle = window.requestIdleCallback ?? ((callback) => setTimeout(() => callback({ timeRemaining: () => 8 }), 50));
+const whenIdle =
+  window.requestIdleCallback ?? ((callback) => setTimeout(() => callback({ timeRemaining: () => 8 }), 50));
 
 function drawWaitingFigures(deadline) {
   for (const draw of waitingFigures) {
@@ -164,7 +193,7 @@ function drawWaitingFigures(deadline) {
  * @param {(point: {x: number, y: number}) => void} [options.onPick] a click or a tap, in the plane's units
  * @param {(point: {x: number, y: number}|null) => void} [options.onHover] the pointer moved, or left
  * @param {(key: string) => boolean} [options.onKey] true if the key meant something
- * @returns {{canvas: HTMLCanvasElement, update: () => void}}
+ * @returns {{canvas: HTMLCanvasElement, update: () => void, widest: number}} `widest` in CSS pixels
  */
 function createFigure({ name, label, aspect, tallest = 620, window: shown, draw, onPick, onHover, onKey }) {
   const canvas = document.createElement('canvas');
@@ -222,12 +251,15 @@ function createFigure({ name, label, aspect, tallest = 620, window: shown, draw,
     });
   }
   new ResizeObserver(update).observe(canvas);
-  new IntersectionObserver(([entry]) => {
-    near = entry.isIntersecting;
-    if (near && waitingFigures.has(drawNow)) update();
-  }, { rootMargin: '400px' }).observe(canvas);
+  new IntersectionObserver(
+    ([entry]) => {
+      near = entry.isIntersecting;
+      if (near && waitingFigures.has(drawNow)) update();
+    },
+    { rootMargin: '400px' },
+  ).observe(canvas);
   update();
-  return { canvas, update };
+  return { canvas, update, widest: tallest * aspect };
 }
 
 /** How a part of a plane lies in a canvas: as large as fits, in the middle. `at` takes a point there, `pointAt` back. */
@@ -236,7 +268,10 @@ function viewOf(context, width, height, [x1, y1, x2, y2]) {
   const left = (width - (x2 - x1) * scale) / 2 - x1 * scale;
   const top = (height - (y2 - y1) * scale) / 2 - y1 * scale;
   return {
-    context, width, height, scale,
+    context,
+    width,
+    height,
+    scale,
     at: (x, y) => [left + x * scale, top + y * scale],
     pointAt: (x, y) => ({ x: (x - left) / scale, y: (y - top) / scale }),
   };
@@ -249,6 +284,14 @@ function closeUp(box, aspect, margin, smallest) {
   const half = [Math.max(width, height * aspect) / 2, height / 2];
   const centre = [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2];
   return [centre[0] - half[0], centre[1] - half[1], centre[0] + half[0], centre[1] + half[1]];
+}
+
+/** A window moved into a plane of `width` x `height`, or over its middle along a side where it is larger than that. */
+function movedInto([x1, y1, x2, y2], width, height) {
+  const shift = (low, high, length) =>
+    high - low >= length ? (length - low - high) / 2 : Math.max(0, -low) - Math.max(0, high - length);
+  const [right, down] = [shift(x1, x2, width), shift(y1, y2, height)];
+  return [x1 + right, y1 + down, x2 + right, y2 + down];
 }
 
 // ---- What is drawn on them --------------------------------------------------------------------------------------
@@ -304,17 +347,25 @@ function strokeBox(view, box, options) {
 }
 
 function strokePolygon(view, points, options) {
-  strokePath(view, (context) => {
-    for (const [x, y] of points) context.lineTo(...view.at(x, y));
-    context.closePath();
-  }, options);
+  strokePath(
+    view,
+    (context) => {
+      for (const [x, y] of points) context.lineTo(...view.at(x, y));
+      context.closePath();
+    },
+    options,
+  );
 }
 
 function strokeLine(view, from, to, options) {
-  strokePath(view, (context) => {
-    context.moveTo(...view.at(...from));
-    context.lineTo(...view.at(...to));
-  }, options);
+  strokePath(
+    view,
+    (context) => {
+      context.moveTo(...view.at(...from));
+      context.lineTo(...view.at(...to));
+    },
+    options,
+  );
 }
 
 function fillDot(view, point, radius, colour, rim = 'rgba(0, 0, 0, 0.7)') {
@@ -339,7 +390,13 @@ function createLabels(view) {
     const height = 18;
     const [left, top] = view.at(box[0], box[1]);
     const [right, bottom] = view.at(box[2], box[3]);
-    const places = [[left, top - height - 1], [left, bottom + 1], [left + 1, top + 1], [right + 1, top], [right - width, bottom + 1]];
+    const places = [
+      [left, top - height - 1],
+      [left, bottom + 1],
+      [left + 1, top + 1],
+      [right + 1, top],
+      [right - width, bottom + 1],
+    ];
     const inside = places.map(([x, y]) => {
       const x1 = Math.max(0, Math.min(x, view.width - width));
       const y1 = Math.max(0, Math.min(y, view.height - height));

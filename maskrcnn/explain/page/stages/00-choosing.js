@@ -41,6 +41,12 @@ function movedCell(key, { row, column }, rows, columns) {
   return { row: within(row + direction[0], rows), column: within(column + direction[1], columns) };
 }
 
+/** The smallest box around several. */
+function outlineOf(boxes) {
+  const corner = (i, choose) => choose(...boxes.map((box) => box[i]));
+  return [corner(0, Math.min), corner(1, Math.min), corner(2, Math.max), corner(3, Math.max)];
+}
+
 /**
  * The whole picture, or what is around a box.
  *
@@ -49,13 +55,21 @@ function movedCell(key, { row, column }, rows, columns) {
  */
 function createViewChoice(page, { id, value = 'whole', boxOf, onChange }) {
   const choice = createChoice({
-    id, label: 'View', value, onChange,
-    options: [{ value: 'whole', text: 'whole picture' }, { value: 'close', text: 'close-up' }],
+    id,
+    label: 'View',
+    value,
+    onChange,
+    options: [
+      { value: 'whole', text: 'whole picture' },
+      { value: 'close', text: 'close-up' },
+    ],
   });
   const shown = () => {
     const box = choice.get() === 'close' ? boxOf() : null;
-    if (!box) return wholePicture(page);
-    return closeUp(box, pictureAspect(page), 0.8, 48);
+    const near = box && closeUp(box, pictureAspect(page), 0.8, 48);
+    const { width, height } = page.data.picture;
+    // The window has the picture's aspect: if one side is longer, both are.
+    return near && near[2] - near[0] < width ? movedInto(near, width, height) : wholePicture(page);
   };
   return { root: choice.root, window: shown };
 }
@@ -68,15 +82,22 @@ function createRoiSelect(page, id) {
   const all = Array.from({ length: count }, (_, roi) => roi);
   const found = ({ label, score }) => `${className(page, label)} ${fixed(score, 2)}`;
   const select = createSelect({
-    id, label: 'RoI', value: page.selection.roi, onChange: (roi) => page.selection.chooseRoi(roi),
-    groups: [{
-      label: 'became a detection',
-      options: all.filter((roi) => detectionOf.has(roi))
-        .map((roi) => ({ value: roi, text: `${roi + 1}: ${found(detectionOf.get(roi))}` })),
-    }, {
-      label: 'became none',
-      options: all.filter((roi) => !detectionOf.has(roi)).map((roi) => ({ value: roi, text: String(roi + 1) })),
-    }],
+    id,
+    label: 'RoI',
+    value: page.selection.roi,
+    onChange: (roi) => page.selection.chooseRoi(roi),
+    groups: [
+      {
+        label: 'became a detection',
+        options: all
+          .filter((roi) => detectionOf.has(roi))
+          .map((roi) => ({ value: roi, text: `${roi + 1}: ${found(detectionOf.get(roi))}` })),
+      },
+      {
+        label: 'became none',
+        options: all.filter((roi) => !detectionOf.has(roi)).map((roi) => ({ value: roi, text: String(roi + 1) })),
+      },
+    ],
   });
   page.selection.onChange(() => select.set(page.selection.roi));
   return select;
@@ -84,10 +105,15 @@ function createRoiSelect(page, id) {
 
 /** The list of detections, best first; choosing one chooses its RoI, too. */
 function createDetectionSelect(page, id) {
-  const options = page.data.detections.map(({ label, score, shown }, i) => (
-    { value: i, text: `${i + 1}: ${className(page, label)} ${fixed(score, 2)}`, shown }));
+  const options = page.data.detections.map(({ label, score, shown }, i) => ({
+    value: i,
+    text: `${i + 1}: ${className(page, label)} ${fixed(score, 2)}`,
+    shown,
+  }));
   const select = createSelect({
-    id, label: 'Detection', value: page.selection.detection,
+    id,
+    label: 'Detection',
+    value: page.selection.detection,
     onChange: (detection) => page.selection.chooseDetection(detection),
     groups: [
       { label: 'reported', options: options.filter((one) => one.shown) },

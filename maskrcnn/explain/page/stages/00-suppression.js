@@ -39,7 +39,10 @@ function suppress(what, leastScore, iouThreshold) {
   const candidates = candidatesInOrder(what.boxes, scores);
   const rank = new Map(kept.map((i, place) => [i, place]));
   return {
-    candidates, kept, suppressor, iouThreshold,
+    candidates,
+    kept,
+    suppressor,
+    iouThreshold,
     fallen: candidates.filter((i) => suppressor[i] >= 0).length,
     /** The place of a survivor, from 1. Those beyond maxKeep have none. */
     place: (i) => (rank.has(i) ? rank.get(i) + 1 : null),
@@ -55,8 +58,10 @@ function describeCounts({ candidates, kept, fallen }) {
     candidates.length > MOST_BEFORE ? `the best ${MOST_BEFORE} before` : null,
     kept.length > MOST_AFTER ? `the best ${MOST_AFTER} after` : null,
   ].filter(Boolean);
-  return `${grouped(candidates.length)} before, ${grouped(fallen)} suppressed, ${grouped(kept.length)} after${cut}.`
-    + (limits.length ? ` Drawn: ${limits.join(' and ')}.` : '');
+  return (
+    `${grouped(candidates.length)} before, ${grouped(fallen)} suppressed, ${grouped(kept.length)} after${cut}.` +
+    (limits.length ? ` Drawn: ${limits.join(' and ')}.` : '')
+  );
 }
 
 function sameNumbers(a, b) {
@@ -66,6 +71,7 @@ function sameNumbers(a, b) {
 /** Whether the page finds what the library found. */
 function describeVerdict(what, result, atLibraryValues) {
   const count = counted(what.kept.length, 'box', 'boxes');
+  if (!result.kept.length && !what.kept.length) return 'None, like the library’s op.';
   if (sameNumbers(result.kept, what.kept)) return `The same ${count} as the library’s op, in the same order.`;
   if (atLibraryValues) return `The library’s op kept ${count}; these are others.`;
   return `The library’s op kept ${count}, at score ${what.scoreThreshold} and IoU ${what.iouThreshold}.`;
@@ -75,25 +81,31 @@ function describeVerdict(what, result, atLibraryValues) {
 function fateOf(what, result, i) {
   if (i < 0) return { title: 'No box has such a score', parts: [] };
   const { boxes, probabilities } = what;
-  const facts = createFacts([
-    ['score', fixed(probabilities[i], 3)], ['box', boxText(boxAt(boxes, i))], what.group(i)]);
+  const facts = createFacts([['score', fixed(probabilities[i], 3)], ['box', boxText(boxAt(boxes, i))], what.group(i)]);
   const by = result.suppressor[i];
   if (by >= 0) {
     const survivor = result.place(by) === null ? 'a survivor' : `survivor ${result.place(by)}`;
-    const reason = `Their IoU is ${fixed(result.overlap(i, by), 3)}, more than ${result.iouThreshold}, and ${survivor} `
-      + `has the better score, ${fixed(probabilities[by], 3)}.`;
+    const reason =
+      `Their IoU is ${fixed(result.overlap(i, by), 3)}, more than ${result.iouThreshold}, and ${survivor} ` +
+      `has the better score, ${fixed(probabilities[by], 3)}.`;
     return { title: `Suppressed by ${survivor}`, parts: [facts, element('p', {}, reason)] };
   }
   const fallen = result.suppressedBy(i);
   const title = `Survivor ${result.place(i)} of ${grouped(result.kept.length)}`;
   if (!fallen.length) return { title, parts: [facts, element('p', {}, 'It suppressed none.')] };
-  const rows = fallen.slice(0, MOST_LISTED).map((other) => (
-    [fixed(result.overlap(i, other), 3), fixed(probabilities[other], 3), sizeText(boxAt(boxes, other))]));
+  const rows = fallen
+    .slice(0, MOST_LISTED)
+    .map((other) => [
+      fixed(result.overlap(i, other), 3),
+      fixed(probabilities[other], 3),
+      sizeText(boxAt(boxes, other)),
+    ]);
   const rest = fallen.length - rows.length;
   return {
     title,
     parts: [
-      facts, element('p', {}, `It suppressed ${counted(fallen.length, 'box', 'boxes')}:`),
+      facts,
+      element('p', {}, `It suppressed ${counted(fallen.length, 'box', 'boxes')}:`),
       createTable(['IoU', 'score', 'size'], rows),
       rest > 0 ? element('p', { class: 'quiet' }, `and ${rest} with lower scores.`) : null,
     ],
@@ -128,7 +140,11 @@ function drawFates(view, what, result, { shown, chosen }) {
 function buildSuppression(page, body, what) {
   let result = null; // until it is needed, and again after each move of a slider
   let chosen = -1;
-  const [counts, verdict, story] = [element('p', { class: 'counts' }), element('p', { class: 'verdict' }), element('div', {})];
+  const [counts, verdict, story] = [
+    element('p', { class: 'counts' }),
+    element('p', { class: 'verdict' }),
+    element('div', {}),
+  ];
 
   const current = () => {
     if (result) return result;
@@ -145,12 +161,20 @@ function buildSuppression(page, body, what) {
     const { title, parts } = fateOf(what, now, chosen);
     counts.textContent = describeCounts(now);
     verdict.textContent = describeVerdict(
-      what, now, score.get() === what.scoreThreshold && overlap.get() === what.iouThreshold);
+      what,
+      now,
+      score.get() === what.scoreThreshold && overlap.get() === what.iouThreshold,
+    );
     verdict.classList.toggle('good', same);
     fill(story, element('h3', {}, title), ...parts);
     return {
-      before: String(now.candidates.length), kept: String(now.kept.length), suppressed: String(now.fallen), drawn,
-      chosen: String(chosen), suppressor: String(now.suppressor[chosen] ?? -1), same: String(same),
+      before: String(now.candidates.length),
+      kept: String(now.kept.length),
+      suppressed: String(now.fallen),
+      drawn,
+      chosen: String(chosen),
+      suppressor: String(now.suppressor[chosen] ?? -1),
+      same: String(same),
     };
   };
   const choose = (i) => {
@@ -168,7 +192,7 @@ function buildSuppression(page, body, what) {
     name: what.id,
     label: `${what.name} before and after suppression. Arrow keys go through the survivors, best first.`,
     aspect: pictureAspect(page),
-    window: () => view.window(),
+    window: () => viewChoice.window(),
     draw,
     onPick: (point) => {
       const { kept, candidates, suppressedBy } = current();
@@ -183,32 +207,53 @@ function buildSuppression(page, body, what) {
       return next !== null;
     },
   });
-  const threshold = (name, label, least, value) => createSlider({
-    id: `${what.id}-${name}`, label, min: least, max: 1, step: 0.01, value, format: (at) => fixed(at, 2), onInput: changed,
-  });
+  const threshold = (name, label, least, value) =>
+    createSlider({
+      id: `${what.id}-${name}`,
+      label,
+      min: least,
+      max: 1,
+      step: 0.01,
+      value,
+      format: (at) => fixed(at, 2),
+      onInput: changed,
+    });
   const score = threshold('score', 'Score at least', what.scoreThreshold, what.scoreThreshold);
   const overlap = threshold('iou', 'IoU threshold', 0, what.iouThreshold);
   const reset = createButton({
-    id: `${what.id}-reset`, text: 'The library’s values', onClick: () => {
+    id: `${what.id}-reset`,
+    text: 'The library’s values',
+    onClick: () => {
       score.set(what.scoreThreshold);
       overlap.set(what.iouThreshold);
       changed();
     },
   });
   const shown = createChoice({
-    id: `${what.id}-shown`, label: 'Draw', value: 'both', onChange: () => figure.update(),
+    id: `${what.id}-shown`,
+    label: 'Draw',
+    value: 'both',
+    onChange: () => figure.update(),
     options: ['before', 'both', 'after'].map((value) => ({ value, text: value })),
   });
-  const view = createViewChoice(page, {
-    id: `${what.id}-view`, onChange: () => figure.update(), boxOf: () => (chosen >= 0 ? boxAt(what.boxes, chosen) : null),
+  const viewChoice = createViewChoice(page, {
+    id: `${what.id}-view`,
+    onChange: () => figure.update(),
+    boxOf: () => (chosen >= 0 ? boxAt(what.boxes, chosen) : null),
   });
   const legend = createLegend([
-    { ...FATES.before, text: 'before' }, { ...FATES.survivor, text: 'survives' },
-    { ...FATES.chosen, text: 'the survivor looked at' }, { ...FATES.suppressed, text: 'suppressed by it' },
+    { ...FATES.before, text: 'before' },
+    { ...FATES.survivor, text: 'survives' },
+    { ...FATES.chosen, text: 'the survivor looked at' },
+    { ...FATES.suppressed, text: 'suppressed by it' },
   ]);
-  const hint = createHint('Click a box to see what became of it, and again for the next larger one in that place. '
-    + 'Arrow keys go through the survivors.');
+  const hint = createHint(
+    'Click a box to see what became of it, and again for the next larger one in that place. ' +
+      'Arrow keys go through the survivors.',
+  );
   arrange(body, {
-    controls: [score, overlap, reset, shown, view], figures: [figure, legend, hint], panel: [counts, verdict, story],
+    controls: [score, overlap, reset, shown, viewChoice],
+    figures: [figure, legend, hint],
+    panel: [counts, verdict, story],
   });
 }

@@ -26,93 +26,131 @@ function describeSizes(picture) {
   const [width, height] = picture.original;
   const factor = picture.width / width;
   const added = [picture.padded[0] - picture.width, picture.padded[1] - picture.height];
-  const padding = added[0] || added[1]
-    ? `${counted(added[0], 'column')} and ${counted(added[1], 'row')} of zeros` : 'nothing to add';
-  return createTable(['', 'width × height', ''], [
-    ['original', `${width} × ${height}`, 'the file'],
-    ['resized', `${picture.width} × ${picture.height}`, `times ${fixed(factor, 3)}`],
-    ['padded', `${picture.padded[0]} × ${picture.padded[1]}`, padding],
-  ]);
+  const zeros = [added[0] && counted(added[0], 'column'), added[1] && counted(added[1], 'row')].filter(Boolean);
+  const padding = zeros.length
+    ? element('div', {}, ...zeros.map((text) => element('div', {}, `+ ${text}`)))
+    : 'as it is';
+  return createTable(
+    ['', 'width × height', ''],
+    [
+      ['original', `${width} × ${height}`, 'the file'],
+      ['resized', `${picture.width} × ${picture.height}`, `× ${fixed(factor, 3)}`],
+      ['padded', `${picture.padded[0]} × ${picture.padded[1]}`, padding],
+    ],
+  );
 }
 
-defineStage('input', () =>
-  'The network never sees a picture, it sees numbers. The picture is scaled to a size the network is used to; each '
-  + 'channel is shifted and divided so that its values lie around 0; and zeros are added to the right and below, until '
-  + 'the sides can be halved again and again.',
-(page, body) => {
-  const { picture } = page.data;
-  const channels = ['R', 'G', 'B'];
-  let shown = 'picture';
-  let pixels = null;
-  let maps = {};
-  let point = { x: Math.floor(picture.width / 2), y: Math.floor(picture.height / 2) };
-  const reading = element('div', {});
-  const bar = createColourBar();
+defineStage(
+  'input',
+  () =>
+    'The network never sees a picture, it sees numbers. The picture is scaled to a size the network is used to; each ' +
+    'channel is shifted and divided so that its values lie around 0; and zeros are added to the right and below, until ' +
+    'the sides can be halved again and again.',
+  (page, body) => {
+    const { picture } = page.data;
+    const channels = ['R', 'G', 'B'];
+    let shown = 'picture';
+    let pixels = null;
+    let maps = {};
+    let point = { x: Math.floor(picture.width / 2), y: Math.floor(picture.height / 2) };
+    const reading = element('div', {});
+    const bar = createColourBar();
 
-  const read = () => {
-    pixels ??= readPixels(page.picture);
-    const inside = point.x < picture.width && point.y < picture.height;
-    const x = Math.min(pixels.width - 1, Math.floor(((point.x + 0.5) / picture.width) * pixels.width));
-    const y = Math.min(pixels.height - 1, Math.floor(((point.y + 0.5) / picture.height) * pixels.height));
-    const rows = channels.map((name, channel) => {
-      if (!inside) return [name, '–', '–', '0 (padding)'];
-      const value = pixels.data[4 * (y * pixels.width + x) + channel];
-      const { mean, std } = picture;
-      return [name, value, `(${value}/255 ${MINUS} ${short(mean[channel])}) / ${short(std[channel])}`,
-        fixed((value / 255 - mean[channel]) / std[channel], 2)];
+    const read = () => {
+      pixels ??= readPixels(page.picture);
+      const inside = point.x < picture.width && point.y < picture.height;
+      const x = Math.min(pixels.width - 1, Math.floor(((point.x + 0.5) / picture.width) * pixels.width));
+      const y = Math.min(pixels.height - 1, Math.floor(((point.y + 0.5) / picture.height) * pixels.height));
+      const rows = channels.map((name, channel) => {
+        const { mean, std } = picture;
+        const value = pixels.data[4 * (y * pixels.width + x) + channel];
+        if (!inside) return [name, '–', short(mean[channel]), short(std[channel]), '0'];
+        return [
+          name,
+          value,
+          short(mean[channel]),
+          short(std[channel]),
+          fixed((value / 255 - mean[channel]) / std[channel], 2),
+        ];
+      });
+      fill(
+        reading,
+        element('h3', {}, `Pixel x ${point.x}, y ${point.y}${inside ? '' : ', padding'}`),
+        createTable(['', 'v', 'mean', 'deviation', 'normalised'], rows),
+        element('p', { class: 'quiet' }, `normalised = (v / 255 ${MINUS} mean) / deviation`),
+      );
+      return rows.map((row) => row[4]).join(',');
+    };
+
+    const draw = (view) => {
+      const whole = [0, 0, picture.width, picture.height];
+      pixels ??= readPixels(page.picture);
+      hatchBox(view, [0, 0, ...picture.padded]);
+      if (shown === 'picture') {
+        drawImage(view, page.picture, whole, { smooth: true });
+        bar.set(null);
+      } else {
+        const channel = channels.indexOf(shown);
+        maps[shown] ??= channelMap(pixels, picture, channel);
+        drawImage(view, mapPicture(maps[shown]), whole, { smooth: true });
+        bar.set(maps[shown]);
+      }
+      bar.root.hidden = shown === 'picture';
+      strokeLine(view, [point.x + 0.5, 0], [point.x + 0.5, picture.padded[1]], {
+        colour: COLOURS.white,
+        width: 1,
+        style: 'dotted',
+      });
+      strokeLine(view, [0, point.y + 0.5], [picture.padded[0], point.y + 0.5], {
+        colour: COLOURS.white,
+        width: 1,
+        style: 'dotted',
+      });
+      fillDot(view, [point.x + 0.5, point.y + 0.5], 4, COLOURS.orange);
+      return { shown, pixel: `${point.x},${point.y}`, values: read() };
+    };
+
+    const moveTo = ({ x, y }) => {
+      const within = (value, count) => Math.max(0, Math.min(count - 1, Math.floor(value)));
+      point = { x: within(x, picture.padded[0]), y: within(y, picture.padded[1]) };
+      figure.update();
+    };
+    const figure = createFigure({
+      name: 'input',
+      label: 'The picture as the network sees it, padding hatched. Arrow keys move the pixel that is read.',
+      aspect: picture.padded[0] / picture.padded[1],
+      window: () => [0, 0, ...picture.padded],
+      draw,
+      onPick: moveTo,
+      onHover: (at) => at && moveTo(at),
+      onKey: (key) => {
+        const step = Math.max(1, Math.round(picture.width / 200));
+        const moved = movedCell(key, { row: 0, column: 0 }, 2, 2);
+        if (!moved) return false;
+        const sign = key === 'ArrowLeft' || key === 'ArrowUp' ? -step : step;
+        const sideways = key === 'ArrowLeft' || key === 'ArrowRight';
+        moveTo({ x: point.x + (sideways ? sign : 0), y: point.y + (sideways ? 0 : sign) });
+        announce(`Pixel ${point.x}, ${point.y}: ${read()}`);
+        return true;
+      },
     });
-    fill(reading, element('h3', {}, `Pixel x ${point.x}, y ${point.y}`),
-      createTable(['', '0 … 255', 'normalised', ''], rows));
-    return rows.map((row) => row[3]).join(',');
-  };
-
-  const draw = (view) => {
-    const whole = [0, 0, picture.width, picture.height];
-    pixels ??= readPixels(page.picture);
-    hatchBox(view, [0, 0, ...picture.padded]);
-    if (shown === 'picture') {
-      drawImage(view, page.picture, whole, { smooth: true });
-      bar.set(null);
-    } else {
-      const channel = channels.indexOf(shown);
-      maps[shown] ??= channelMap(pixels, picture, channel);
-      drawImage(view, mapPicture(maps[shown]), whole, { smooth: true });
-      bar.set(maps[shown]);
-    }
-    bar.root.hidden = shown === 'picture';
-    strokeLine(view, [point.x + 0.5, 0], [point.x + 0.5, picture.padded[1]], { colour: COLOURS.white, width: 1, style: 'dotted' });
-    strokeLine(view, [0, point.y + 0.5], [picture.padded[0], point.y + 0.5], { colour: COLOURS.white, width: 1, style: 'dotted' });
-    fillDot(view, [point.x + 0.5, point.y + 0.5], 4, COLOURS.orange);
-    return { shown, pixel: `${point.x},${point.y}`, values: read() };
-  };
-
-  const moveTo = ({ x, y }) => {
-    const within = (value, count) => Math.max(0, Math.min(count - 1, Math.floor(value)));
-    point = { x: within(x, picture.padded[0]), y: within(y, picture.padded[1]) };
-    figure.update();
-  };
-  const figure = createFigure({
-    name: 'input',
-    label: 'The picture as the network sees it, padding hatched. Arrow keys move the pixel that is read.',
-    aspect: picture.padded[0] / picture.padded[1],
-    window: () => [0, 0, ...picture.padded],
-    draw,
-    onPick: moveTo,
-    onHover: (at) => at && moveTo(at),
-    onKey: (key) => {
-      const step = Math.max(1, Math.round(picture.width / 200));
-      const moved = movedCell(key, { row: 0, column: 0 }, 2, 2);
-      if (!moved) return false;
-      const sign = key === 'ArrowLeft' || key === 'ArrowUp' ? -step : step;
-      const sideways = key === 'ArrowLeft' || key === 'ArrowRight';
-      moveTo({ x: point.x + (sideways ? sign : 0), y: point.y + (sideways ? 0 : sign) });
-      announce(`Pixel ${point.x}, ${point.y}: ${read()}`);
-      return true;
-    },
-  });
-  const choice = createChoice({
-    id: 'input-shown', label: 'Show', value: shown, onChange: (value) => { shown = value; figure.update(); },
-    options: [{ value: 'picture', text: 'picture' }, ...channels.map((name) => ({ value: name, text: `channel ${name}` }))],
-  });
-  arrange(body, { controls: [choice, bar], figures: [figure], panel: [describeSizes(picture), reading] });
-});
+    const choice = createChoice({
+      id: 'input-shown',
+      label: 'Show',
+      value: shown,
+      onChange: (value) => {
+        shown = value;
+        figure.update();
+      },
+      options: [
+        { value: 'picture', text: 'picture' },
+        ...channels.map((name) => ({ value: name, text: `channel ${name}` })),
+      ],
+    });
+    arrange(body, {
+      controls: [choice, bar],
+      figures: [figure, createHint('Point at a pixel, or move with the arrow keys. Hatched: padding.')],
+      panel: [describeSizes(picture), reading],
+    });
+  },
+);

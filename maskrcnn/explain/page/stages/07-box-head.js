@@ -8,101 +8,150 @@ function topClasses(page, rois, roi) {
   const scores = float32Of(rois.top_scores);
   const width = 5;
   const count = Math.min(width, page.data.class_names.length + 1);
-  return Array.from({ length: count }, (_, i) => ({ label: labels[width * roi + i], score: scores[width * roi + i] }))
-    .filter(({ label, score }) => label >= 0 && Number.isFinite(score));
+  return Array.from({ length: count }, (_, i) => ({
+    label: labels[width * roi + i],
+    score: scores[width * roi + i],
+  })).filter(({ label, score }) => label >= 0 && Number.isFinite(score));
 }
 
 function createBars(rows) {
-  return element('div', { class: 'bars' }, ...rows.flatMap(({ name, share, text, quiet }) => {
-    const bar = element('span', { class: quiet ? 'bar quiet' : 'bar' });
-    bar.style.width = `${Math.max(0, Math.min(1, share)) * 100}%`;
-    return [element('span', { class: 'name' }, name), element('span', { class: 'track' }, bar), element('span', { class: 'value' }, text)];
-  }));
+  return element(
+    'div',
+    { class: 'bars' },
+    ...rows.flatMap(({ name, share, text, quiet }) => {
+      const bar = element('span', { class: quiet ? 'bar quiet' : 'bar' });
+      bar.style.width = `${Math.max(0, Math.min(1, share)) * 100}%`;
+      return [
+        element('span', { class: 'name' }, name),
+        element('span', { class: 'track' }, bar),
+        element('span', { class: 'value' }, text),
+      ];
+    }),
+  );
 }
 
-/** What each delta does, with numbers. */
+/** What each delta does: the first two move the centre by a part of the size, the last two stretch the sides. */
 function describeDeltas(box, deltas, weights) {
-  const [width, height] = [box[2] - box[0], box[3] - box[1]];
-  const signed = (value, digits) => `${value < 0 ? '' : '+'}${fixed(value, digits)}`;
-  const shift = (i, side, length) => [
-    ['dx', 'dy'][i], fixed(deltas[i], 3), `${fixed(deltas[i], 2)} / ${weights[i]} · ${side} ${fixed(length, 0)}`,
-    `${signed((deltas[i] / weights[i]) * length, 1)} px`];
-  const growth = (i, side) => [
-    ['dw', 'dh'][i - 2], fixed(deltas[i], 3), `exp(${fixed(deltas[i], 2)} / ${weights[i]}), ${side}`,
-    `× ${fixed(Math.exp(Math.min(deltas[i] / weights[i], LARGEST_LOG_SCALE)), 3)}`];
-  return createTable(['delta', '', 'means', ''],
-    [shift(0, 'width', width), shift(1, 'height', height), growth(2, 'width'), growth(3, 'height')]);
+  const sides = [box[2] - box[0], box[3] - box[1]];
+  const signed = (value) => `${value < 0 ? '' : '+'}${fixed(value, 1)} px`;
+  const rows = ['dx', 'dy', 'dw', 'dh'].map((name, i) => {
+    const part = deltas[i] / weights[i];
+    const [rule, effect] =
+      i < 2
+        ? [`/ ${weights[i]} · ${fixed(sides[i], 0)}`, signed(part * sides[i])]
+        : [`exp(… / ${weights[i]})`, `× ${fixed(Math.exp(Math.min(part, LARGEST_LOG_SCALE)), 3)}`];
+    return [name, fixed(deltas[i], 3), rule, effect];
+  });
+  return createTable(['', 'delta', 'how', 'effect'], rows);
 }
 
-defineStage('box-head', ({ data }) =>
-  `Two fully connected layers look at the ${data.rois.box.size} × ${data.rois.box.size} features of an RoI and say two things: which class it is, or `
-  + 'background; and four deltas that move and stretch the box, so that it fits better.',
-(page, body) => {
-  const { rois } = page.data;
-  const boxes = float32Of(rois.boxes);
-  if (!boxes.length) {
-    body.append(element('p', {}, 'There are no RoIs: no proposal is left.'));
-    return;
-  }
-  const allRefined = float32Of(rois.refined);
-  const allDeltas = float32Of(rois.deltas);
-  const deltaLabels = int32Of(rois.delta_label);
-  const verdict = element('p', { class: 'reading' });
-  const classes = element('div', {});
-  const deltaTable = element('div', {});
-  const aspect = 1.45;
-  const windowOf = () => {
-    const [a, b] = [boxAt(boxes, page.selection.roi), boxAt(allRefined, page.selection.roi)];
-    const both = [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[2], b[2]), Math.max(a[3], b[3])];
-    return closeUp(both, aspect, 0.3, 24);
-  };
+defineStage(
+  'box-head',
+  ({ data }) =>
+    `Two fully connected layers look at the ${data.rois.box.size} × ${data.rois.box.size} features of an RoI and say two things: which class it is, or ` +
+    'background; and four deltas that move and stretch the box, so that it fits better.',
+  (page, body) => {
+    const { rois } = page.data;
+    const boxes = float32Of(rois.boxes);
+    if (!boxes.length) {
+      body.append(element('p', {}, 'There are no RoIs: no proposal is left.'));
+      return;
+    }
+    const allRefined = float32Of(rois.refined);
+    const allDeltas = float32Of(rois.deltas);
+    const deltaLabels = int32Of(rois.delta_label);
+    const verdict = element('p', { class: 'reading' });
+    const classes = element('div', {});
+    const deltaTable = element('div', {});
+    const aspect = 1.45;
+    const windowOf = () => {
+      const both = outlineOf([boxAt(boxes, page.selection.roi), boxAt(allRefined, page.selection.roi)]);
+      return movedInto(closeUp(both, aspect, 0.3, 24), page.data.picture.width, page.data.picture.height);
+    };
 
-  const draw = (view) => {
-    const { roi } = page.selection;
-    const [proposal, refined] = [boxAt(boxes, roi), boxAt(allRefined, roi)];
-    const deltas = boxAt(allDeltas, roi);
-    hatchBox(view, windowOf());
-    drawPicture(view, page, 0.25);
-    strokeBox(view, proposal, { colour: COLOURS.sky, width: 2.5, style: 'dashed' });
-    strokeBox(view, refined, { colour: COLOURS.orange, width: 3 });
-    const corners = [[0, 1], [2, 1], [2, 3], [0, 3]];
-    for (const [x, y] of corners) drawArrow(view, [proposal[x], proposal[y]], [refined[x], refined[y]]);
-    const centre = (box) => [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2];
-    fillDot(view, centre(proposal), 4, COLOURS.sky);
-    fillDot(view, centre(refined), 4, COLOURS.orange);
-    drawArrow(view, centre(proposal), centre(refined));
-    const labels = createLabels(view);
-    labels('proposal', proposal, COLOURS.sky);
-    labels('refined', [refined[0], refined[3], refined[2], refined[3]], COLOURS.orange);
+    const draw = (view) => {
+      const { roi } = page.selection;
+      const [proposal, refined] = [boxAt(boxes, roi), boxAt(allRefined, roi)];
+      const deltas = boxAt(allDeltas, roi);
+      drawPicture(view, page, 0.25);
+      strokeBox(view, proposal, { colour: COLOURS.sky, width: 2.5, style: 'dashed' });
+      strokeBox(view, refined, { colour: COLOURS.orange, width: 3 });
+      const corners = [
+        [0, 1],
+        [2, 1],
+        [2, 3],
+        [0, 3],
+      ];
+      for (const [x, y] of corners) drawArrow(view, [proposal[x], proposal[y]], [refined[x], refined[y]]);
+      const centre = (box) => [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2];
+      fillDot(view, centre(proposal), 4, COLOURS.sky);
+      fillDot(view, centre(refined), 4, COLOURS.orange);
+      drawArrow(view, centre(proposal), centre(refined));
+      const labels = createLabels(view);
+      labels('proposal', proposal, COLOURS.sky);
+      labels('refined', [refined[0], refined[3], refined[2], refined[3]], COLOURS.orange);
 
-    const top = topClasses(page, rois, roi);
-    fill(classes, element('h3', {}, 'Which class?'), createBars(top.map(({ label, score }) => (
-      { name: className(page, label), share: score, text: fixed(score, 3), quiet: label === 0 }))));
-    fill(deltaTable, element('h3', {}, `The deltas of “${className(page, deltaLabels[roi])}”`), describeDeltas(proposal, deltas, rois.box_weights),
-      createFacts([['proposal', boxText(proposal)], ['refined', boxText(refined)], ['IoU of both', fixed(iou(proposal, refined), 3)]]));
-    const detection = page.selection.detectionOfRoi;
-    verdict.textContent = `RoI ${roi + 1} ${detection === null ? 'became no detection.' : `became detection ${detection + 1}.`}`;
-    return { chosen: String(roi), best: String(top[0]?.label ?? ''), refined: refined.map((corner) => corner.toFixed(1)).join(',') };
-  };
+      const top = topClasses(page, rois, roi);
+      fill(
+        classes,
+        element('h3', {}, 'Which class?'),
+        createBars(
+          top.map(({ label, score }) => ({
+            name: className(page, label),
+            share: score,
+            text: fixed(score, 3),
+            quiet: label === 0,
+          })),
+        ),
+      );
+      fill(
+        deltaTable,
+        element('h3', {}, `The deltas of “${className(page, deltaLabels[roi])}”`),
+        describeDeltas(proposal, deltas, rois.box_weights),
+        createFacts([
+          ['proposal', boxText(proposal)],
+          ['refined', boxText(refined)],
+          ['IoU of both', fixed(iou(proposal, refined), 3)],
+        ]),
+      );
+      const detection = page.selection.detectionOfRoi;
+      verdict.textContent = `RoI ${roi + 1} ${detection === null ? 'became no detection.' : `became detection ${detection + 1}.`}`;
+      return {
+        chosen: String(roi),
+        best: String(top[0]?.label ?? ''),
+        refined: refined.map((corner) => corner.toFixed(1)).join(','),
+      };
+    };
 
-  const count = boxes.length / 4;
-  const figure = createFigure({
-    name: 'box-head', label: 'The proposal and the refined box over the picture. Arrow keys go through the RoIs.',
-    aspect, tallest: 520, window: windowOf, draw,
-    onKey: (key) => {
-      const next = stepped(key, page.selection.roi, count);
-      if (next === null) return false;
-      page.selection.chooseRoi(next);
-      const [best] = topClasses(page, rois, next);
-      announce(`RoI ${next + 1}: ${className(page, best.label)} ${fixed(best.score, 2)}`);
-      return true;
-    },
-  });
-  page.selection.onChange(() => figure.update());
-  const legend = createLegend([
-    { colour: COLOURS.sky, style: 'dashed', text: 'proposal' }, { colour: COLOURS.orange, text: 'refined: moved, stretched, cut to the picture' }]);
-  arrange(body, { controls: [createRoiSelect(page, 'box-head-roi')], figures: [figure, legend], panel: [verdict, classes, deltaTable] });
-});
+    const count = boxes.length / 4;
+    const figure = createFigure({
+      name: 'box-head',
+      label: 'The proposal and the refined box over the picture. Arrow keys go through the RoIs.',
+      aspect,
+      tallest: 520,
+      window: windowOf,
+      draw,
+      onKey: (key) => {
+        const next = stepped(key, page.selection.roi, count);
+        if (next === null) return false;
+        page.selection.chooseRoi(next);
+        const [best] = topClasses(page, rois, next);
+        announce(`RoI ${next + 1}: ${className(page, best.label)} ${fixed(best.score, 2)}`);
+        return true;
+      },
+    });
+    page.selection.onChange(() => figure.update());
+    const legend = createLegend([
+      { colour: COLOURS.sky, style: 'dashed', text: 'proposal' },
+      { colour: COLOURS.orange, text: 'refined: moved, stretched, cut to the picture' },
+    ]);
+    arrange(body, {
+      controls: [createRoiSelect(page, 'box-head-roi')],
+      figures: [figure, legend, createHint('Arrow keys go through the RoIs.')],
+      panel: [verdict, classes, deltaTable],
+    });
+  },
+);
 
 /** An arrow between two points of the plane, unless they are too near each other for one to be seen. */
 function drawArrow(view, from, to) {
@@ -111,11 +160,15 @@ function drawArrow(view, from, to) {
   if (length < 5) return;
   const [ux, uy] = [(x2 - x1) / length, (y2 - y1) / length];
   const head = Math.min(8, length / 2);
-  strokePath(view, (context) => {
-    context.moveTo(x1, y1);
-    context.lineTo(x2, y2);
-    context.moveTo(x2 - head * (ux + 0.6 * uy), y2 - head * (uy - 0.6 * ux));
-    context.lineTo(x2, y2);
-    context.lineTo(x2 - head * (ux - 0.6 * uy), y2 - head * (uy + 0.6 * ux));
-  }, { colour: COLOURS.white, width: 1.5 });
+  strokePath(
+    view,
+    (context) => {
+      context.moveTo(x1, y1);
+      context.lineTo(x2, y2);
+      context.moveTo(x2 - head * (ux + 0.6 * uy), y2 - head * (uy - 0.6 * ux));
+      context.lineTo(x2, y2);
+      context.lineTo(x2 - head * (ux - 0.6 * uy), y2 - head * (uy + 0.6 * ux));
+    },
+    { colour: COLOURS.white, width: 1.5 },
+  );
 }
