@@ -215,12 +215,13 @@ const STAGES = new Map();
 /**
  * Makes a stage known to `main.js`.
  *
- * @param {string} id as in the data
- * @param {(page: object) => string} lead one or two sentences below the title
- * @param {(page: object, body: HTMLElement) => void} build fills the stage with its figure
+ * @param {object} stage
+ * @param {string} stage.id as in the data
+ * @param {(page: object) => (string|false)[]} stage.lead the sentences below the title; some depend on the data
+ * @param {(page: object, body: HTMLElement) => void} stage.build fills the stage with its figure
  */
-function defineStage(id, lead, build) {
-  STAGES.set(id, { lead, build });
+function defineStage(stage) {
+  STAGES.set(stage.id, stage);
 }
 
 let announcing = 0;

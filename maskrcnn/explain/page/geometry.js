@@ -87,7 +87,7 @@ function relativeSize(box, finestSize) {
   return round32(round32(side / round32(finestSize)) + round32(1e-6));
 }
 
-/** The level that RoIAlign reads for a box, 0 the finest: floor(log2(relativeSize)), clamped to the levels there are. */
+/** The level that RoIAlign reads for a box, 0 the finest: floor(log2(relativeSize)), clamped to those there are. */
 function pyramidLevel(box, levels, finestSize) {
   const size = relativeSize(box, finestSize);
   let level = 0; // size >= 2^k says the same as floor(log2(size)) >= k, without the rounding of a logarithm

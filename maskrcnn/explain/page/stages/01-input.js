@@ -40,13 +40,14 @@ function describeSizes(picture) {
   );
 }
 
-defineStage(
-  'input',
-  () =>
-    'The network never sees a picture, it sees numbers. The picture is scaled to a size the network is used to; each ' +
-    'channel is shifted and divided so that its values lie around 0; and zeros are added to the right and below, until ' +
-    'the sides can be halved again and again.',
-  (page, body) => {
+defineStage({
+  id: 'input',
+  lead: () => [
+    'The network never sees a picture, it sees numbers.',
+    'The picture is scaled, its channels are shifted and divided so that their values lie around 0, and zeros are ' +
+      'added to the right and below until the sides can be halved again and again.',
+  ],
+  build(page, body) {
     const { picture } = page.data;
     const channels = ['R', 'G', 'B'];
     let shown = 'picture';
@@ -153,4 +154,4 @@ defineStage(
       panel: [describeSizes(picture), reading],
     });
   },
-);
+});

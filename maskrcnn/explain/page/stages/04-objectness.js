@@ -26,12 +26,14 @@ function describeAnchors(level) {
   );
 }
 
-defineStage(
-  'objectness',
-  ({ data }) =>
-    'A tiny network slides over every level and gives each anchor a probability that there is something, whatever it may ' +
-    `be.${data.anchors.levels.length > 1 ? ' Each level answers for objects of its own size, so each lights up elsewhere.' : ''}`,
-  (page, body) => {
+defineStage({
+  id: 'objectness',
+  lead: ({ data }) => [
+    'A tiny network slides over every level and gives each anchor a probability that there is something, whatever it ' +
+      'may be.',
+    data.anchors.levels.length > 1 && 'Each level answers for objects of its own size, so each lights up elsewhere.',
+  ],
+  build(page, body) {
     const levels = page.data.anchors.levels.map((level) => ({
       ...level,
       sheet: openSheet(level.objectness, () => figure.update()),
@@ -105,8 +107,7 @@ defineStage(
     };
     const figure = createFigure({
       name: 'objectness',
-      label:
-        'The probability of an object at every cell of a level, over the picture. Arrow keys move the cell that is read.',
+      label: 'The probability of an object at every cell of a level. Arrow keys move the cell that is read.',
       aspect: pictureAspect(page),
       window: () => wholePicture(page),
       draw,
@@ -173,4 +174,4 @@ defineStage(
       panel: [note, reading],
     });
   },
-);
+});

@@ -45,12 +45,17 @@ function describeDeltas(box, deltas, weights) {
   return createTable(['', 'delta', 'how', 'effect'], rows);
 }
 
-defineStage(
-  'box-head',
-  ({ data }) =>
-    `Two fully connected layers look at the ${data.rois.box.size} × ${data.rois.box.size} features of an RoI and say two things: which class it is, or ` +
-    'background; and four deltas that move and stretch the box, so that it fits better.',
-  (page, body) => {
+defineStage({
+  id: 'box-head',
+  lead: ({
+    data: {
+      rois: { box },
+    },
+  }) => [
+    `The box head looks at the ${box.size} × ${box.size} features of an RoI and says two things: which class it is, or ` +
+      'background; and four deltas that move and stretch the box, so that it fits better.',
+  ],
+  build(page, body) {
     const { rois } = page.data;
     const boxes = float32Of(rois.boxes);
     if (!boxes.length) {
@@ -115,7 +120,8 @@ defineStage(
         ]),
       );
       const detection = page.selection.detectionOfRoi;
-      verdict.textContent = `RoI ${roi + 1} ${detection === null ? 'became no detection.' : `became detection ${detection + 1}.`}`;
+      const became = detection === null ? 'no detection' : `detection ${detection + 1}`;
+      verdict.textContent = `RoI ${roi + 1} became ${became}.`;
       return {
         chosen: String(roi),
         best: String(top[0]?.label ?? ''),
@@ -151,7 +157,7 @@ defineStage(
       panel: [verdict, classes, deltaTable],
     });
   },
-);
+});
 
 /** An arrow between two points of the plane, unless they are too near each other for one to be seen. */
 function drawArrow(view, from, to) {
