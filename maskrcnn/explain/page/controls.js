@@ -135,13 +135,33 @@ function createFacts(facts) {
   );
 }
 
+/** Shares from 0 to 1 as bars. `rows`: {name, share, text, quiet}. */
+function createBars(rows) {
+  return element(
+    'div',
+    { class: 'bars' },
+    ...rows.flatMap(({ name, share, text, quiet }) => {
+      const bar = element('span', { class: quiet ? 'bar quiet' : 'bar' });
+      bar.style.width = `${Math.max(0, Math.min(1, share)) * 100}%`;
+      return [
+        element('span', { class: 'name' }, name),
+        element('span', { class: 'track' }, bar),
+        element('span', { class: 'value' }, text),
+      ];
+    }),
+  );
+}
+
 /** A sample of a line or a dot with what it means. `sample`: {colour, style, dot, fill}. */
 function createLegend(samples) {
   return element(
     'ul',
     { class: 'legend' },
     ...samples.map(({ colour, style = 'solid', shape = 'line', text }) => {
-      const mark = element('span', { class: `mark ${shape}`, 'aria-hidden': 'true' });
+      const mark = element('span', {
+        class: `mark ${shape}${colour === COLOURS.white ? ' white' : ''}`,
+        'aria-hidden': 'true',
+      });
       mark.style.setProperty('--colour', colour);
       mark.style.setProperty('--style', style);
       return element('li', {}, mark, text);

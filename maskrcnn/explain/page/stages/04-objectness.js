@@ -46,6 +46,7 @@ defineStage({
     let seeksPeak = true;
     const note = element('p', {});
     const reading = element('p', { class: 'reading' });
+    const ofCell = element('div', {});
     const anchorControl = element('div', {});
     const bar = createColourBar();
     const level = () => levels[index];
@@ -75,7 +76,10 @@ defineStage({
       bar.set(scaled);
       const value = map.values[cell.row * map.columns + cell.column];
       const centre = [cell.column * strideX, cell.row * strideY];
-      const chosen = anchor === 'best' ? bestAnchor() : Number(anchor);
+      const each = probabilities();
+      const chosen = anchor === 'best' ? each.indexOf(Math.max(...each)) : Number(anchor);
+      const bars = each.map((share, i) => ({ name: sizeText(level().cell[i]), share, text: fixed(share, 3) }));
+      fill(ofCell, element('h3', {}, 'The anchors of the cell'), createBars(bars));
       strokeBox(view, anchorAt(level(), cell.row, cell.column, chosen), { colour: COLOURS.orange });
       fillDot(view, centre, 4, COLOURS.orange);
       reading.textContent =
@@ -84,9 +88,10 @@ defineStage({
       return { level: level().name, anchor, ready: 'true', cell: `${cell.row},${cell.column}`, value: String(value) };
     };
 
-    const bestAnchor = () => {
-      const values = level().cell.map((_, i) => level().sheet.tile(i).values[cell.row * level().columns + cell.column]);
-      return values.indexOf(Math.max(...values));
+    /** What each anchor of the cell says. */
+    const probabilities = () => {
+      const at = cell.row * level().columns + cell.column;
+      return level().cell.map((_, i) => level().sheet.tile(i)?.values[at] ?? 0);
     };
     /** Begins where the level is most sure of something. */
     const goToPeak = (map) => {
@@ -171,7 +176,7 @@ defineStage({
         bar,
         createHint('Point at a cell, or move with the arrow keys. At first the most likely one is read.'),
       ],
-      panel: [note, reading],
+      panel: [note, reading, ofCell],
     });
   },
 });

@@ -16,13 +16,9 @@ function createChannels(group, onReady) {
 
 defineStage({
   id: 'roialign',
-  lead: ({
-    data: {
-      rois: { box },
-    },
-  }) => [
+  lead: ({ data: { rois } }) => [
     'The heads want the same number of features for each region of interest (RoI), be it 20 pixels wide or 500.',
-    `RoIAlign cuts the region into ${box.size} × ${box.size} bins, on the level that suits its size, and each bin is ` +
+    `RoIAlign cuts the region into ${rois.box.size} × ${rois.box.size} bins, on the level that suits its size, and each bin is ` +
       'the average of interpolated samples.',
     'It never rounds a coordinate; RoIPool, which came before it, rounds the region and then every bin.',
   ],
@@ -92,14 +88,14 @@ defineStage({
       }
       drawCellGrid(view, seen);
       if (roiPool.input.checked) drawRoiPool(view, box, stride, size);
+      const grid = roiAlignGrid(box, stride, size, ratio, aligned);
+      const chosenBin = bin.row * size + bin.column;
+      drawRoiAlign(view, grid, size, chosenBin);
       strokeBox(
         view,
         box.map((corner) => corner / stride),
         { colour: COLOURS.orange, width: 3 },
       );
-      const grid = roiAlignGrid(box, stride, size, ratio, aligned);
-      const chosenBin = bin.row * size + bin.column;
-      drawRoiAlign(view, grid, size, chosenBin);
       reason.textContent = describeLevelChoice(box, rois);
       const value = pooledNow()?.values[chosenBin];
       binReading.textContent =

@@ -14,22 +14,6 @@ function topClasses(page, rois, roi) {
   })).filter(({ label, score }) => label >= 0 && Number.isFinite(score));
 }
 
-function createBars(rows) {
-  return element(
-    'div',
-    { class: 'bars' },
-    ...rows.flatMap(({ name, share, text, quiet }) => {
-      const bar = element('span', { class: quiet ? 'bar quiet' : 'bar' });
-      bar.style.width = `${Math.max(0, Math.min(1, share)) * 100}%`;
-      return [
-        element('span', { class: 'name' }, name),
-        element('span', { class: 'track' }, bar),
-        element('span', { class: 'value' }, text),
-      ];
-    }),
-  );
-}
-
 /** What each delta does: the first two move the centre by a part of the size, the last two stretch the sides. */
 function describeDeltas(box, deltas, weights) {
   const sides = [box[2] - box[0], box[3] - box[1]];
@@ -47,13 +31,9 @@ function describeDeltas(box, deltas, weights) {
 
 defineStage({
   id: 'box-head',
-  lead: ({
-    data: {
-      rois: { box },
-    },
-  }) => [
-    `The box head looks at the ${box.size} × ${box.size} features of an RoI and says two things: which class it is, or ` +
-      'background; and four deltas that move and stretch the box, so that it fits better.',
+  lead: ({ data: { rois } }) => [
+    `The box head looks at the ${rois.box.size} × ${rois.box.size} features of an RoI and says two things: which ` +
+      'class it is, or background; and four deltas that move and stretch the box, so that it fits better.',
   ],
   build(page, body) {
     const { rois } = page.data;

@@ -71,8 +71,8 @@ defineStage({
         labels(`${name}${fixed(detection.score, 2)}`, detection.box, classColour(detection.label));
       }
       counts.textContent =
-        `With a score of at least ${fixed(score.get(), 2)}: ${found.length} of ${counted(detections.length, 'detection')}.` +
-        ' Boxes are in pixels of the original picture.';
+        `With a score of at least ${fixed(score.get(), 2)}: ${found.length} of ` +
+        `${counted(detections.length, 'detection')}. Boxes are in pixels of the original picture.`;
       fill(
         table,
         found.length ? createTable(['', 'class', 'score', 'box'], listRows(found)) : element('p', {}, 'Nothing.'),

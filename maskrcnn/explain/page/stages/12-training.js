@@ -152,7 +152,7 @@ function buildMaskTargets(page, training, labels) {
   return element(
     'div',
     { class: 'mask-targets' },
-    element('h3', {}, 'Mask targets, and what the head says'),
+    element('h3', {}, 'Mask targets and answers'),
     index.root,
     element('div', { class: 'small-maps' }, ...figures.map((one) => one.root)),
     reading,
