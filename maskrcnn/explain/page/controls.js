@@ -135,13 +135,33 @@ function createFacts(facts) {
   );
 }
 
+/** Shares from 0 to 1 as bars. `rows`: {name, share, text, quiet}. */
+function createBars(rows) {
+  return element(
+    'div',
+    { class: 'bars' },
+    ...rows.flatMap(({ name, share, text, quiet }) => {
+      const bar = element('span', { class: quiet ? 'bar quiet' : 'bar' });
+      bar.style.width = `${Math.max(0, Math.min(1, share)) * 100}%`;
+      return [
+        element('span', { class: 'name' }, name),
+        element('span', { class: 'track' }, bar),
+        element('span', { class: 'value' }, text),
+      ];
+    }),
+  );
+}
+
 /** A sample of a line or a dot with what it means. `sample`: {colour, style, dot, fill}. */
 function createLegend(samples) {
   return element(
     'ul',
     { class: 'legend' },
     ...samples.map(({ colour, style = 'solid', shape = 'line', text }) => {
-      const mark = element('span', { class: `mark ${shape}`, 'aria-hidden': 'true' });
+      const mark = element('span', {
+        class: `mark ${shape}${colour === COLOURS.white ? ' white' : ''}`,
+        'aria-hidden': 'true',
+      });
       mark.style.setProperty('--colour', colour);
       mark.style.setProperty('--style', style);
       return element('li', {}, mark, text);
@@ -215,12 +235,13 @@ const STAGES = new Map();
 /**
  * Makes a stage known to `main.js`.
  *
- * @param {string} id as in the data
- * @param {(page: object) => string} lead one or two sentences below the title
- * @param {(page: object, body: HTMLElement) => void} build fills the stage with its figure
+ * @param {object} stage
+ * @param {string} stage.id as in the data
+ * @param {(page: object) => (string|false)[]} stage.lead the sentences below the title; some depend on the data
+ * @param {(page: object, body: HTMLElement) => void} stage.build fills the stage with its figure
  */
-function defineStage(id, lead, build) {
-  STAGES.set(id, { lead, build });
+function defineStage(stage) {
+  STAGES.set(stage.id, stage);
 }
 
 let announcing = 0;

@@ -21,7 +21,8 @@ function area(box) {
 
 /** Intersection over union of two boxes; 0 for two boxes without any area. */
 function iou(a, b) {
-  return iouWithAreas(a[0], a[1], a[2], a[3], area(a), b[0], b[1], b[2], b[3], area(b));
+  const [first, second] = [Array.from(a, round32), Array.from(b, round32)];
+  return iouWithAreas(...first, area(first), ...second, area(second));
 }
 
 function iouWithAreas(ax1, ay1, ax2, ay2, areaA, bx1, by1, bx2, by2, areaB) {
@@ -81,13 +82,14 @@ function nms(boxes, scores, groups, iouThreshold, maxKeep) {
 
 /** sqrt(w h) / finestSize + 1e-6, whose logarithm says which pyramid level suits a box (FPN equation 1). */
 function relativeSize(box, finestSize) {
-  const width = notNegative(round32(box[2] - box[0])) || 0; // `|| 0`: NaN counts as 0, as in fmax
-  const height = notNegative(round32(box[3] - box[1])) || 0;
+  const [x1, y1, x2, y2] = Array.from(box, round32);
+  const width = notNegative(round32(x2 - x1)) || 0; // `|| 0`: NaN counts as 0, as in fmax
+  const height = notNegative(round32(y2 - y1)) || 0;
   const side = round32(Math.sqrt(round32(width * height)));
   return round32(round32(side / round32(finestSize)) + round32(1e-6));
 }
 
-/** The level that RoIAlign reads for a box, 0 the finest: floor(log2(relativeSize)), clamped to the levels there are. */
+/** The level that RoIAlign reads for a box, 0 the finest: floor(log2(relativeSize)), clamped to those there are. */
 function pyramidLevel(box, levels, finestSize) {
   const size = relativeSize(box, finestSize);
   let level = 0; // size >= 2^k says the same as floor(log2(size)) >= k, without the rounding of a logarithm
@@ -122,8 +124,9 @@ function roiAlignAxis(low, high, stride, size, samplingRatio, aligned) {
  *   within a bin row by row again
  */
 function roiAlignGrid(box, stride, size, samplingRatio, aligned) {
-  const x = roiAlignAxis(box[0], box[2], stride, size, samplingRatio, aligned);
-  const y = roiAlignAxis(box[1], box[3], stride, size, samplingRatio, aligned);
+  const [x1, y1, x2, y2] = Array.from(box, round32);
+  const x = roiAlignAxis(x1, x2, stride, size, samplingRatio, aligned);
+  const y = roiAlignAxis(y1, y2, stride, size, samplingRatio, aligned);
   const points = [];
   for (const rows of y.positions) {
     for (const columns of x.positions) {
@@ -158,8 +161,9 @@ function roiPoolAxis(low, high, stride, size) {
  *   by row
  */
 function roiPoolBins(box, stride, size) {
-  const x = roiPoolAxis(box[0], box[2], stride, size);
-  const y = roiPoolAxis(box[1], box[3], stride, size);
+  const [x1, y1, x2, y2] = Array.from(box, round32);
+  const x = roiPoolAxis(x1, x2, stride, size);
+  const y = roiPoolAxis(y1, y2, stride, size);
   const bins = y.bins.flatMap(([top, bottom]) => x.bins.map(([left, right]) => [left, top, right, bottom]));
   return { box: [x.first, y.first, x.end, y.end], bins };
 }

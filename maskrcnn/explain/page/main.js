@@ -69,7 +69,7 @@ function sectionOf(stage, number, page) {
         stage.title,
         time,
       ),
-      element('p', { class: 'lead' }, known.lead(page)),
+      element('p', { class: 'lead' }, known.lead(page).filter(Boolean).join(' ')),
       body,
       tensorTable(stage),
       sources,

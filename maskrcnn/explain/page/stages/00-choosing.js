@@ -78,7 +78,8 @@ function createViewChoice(page, { id, value = 'whole', boxOf, onChange }) {
 function createRoiSelect(page, id) {
   const { detections, rois } = page.data;
   const count = float32Of(rois.boxes).length / 4;
-  const detectionOf = new Map([...detections].reverse().map((detection) => [detection.roi, detection])); // the best wins
+  // Of several detections from one RoI the best comes last, and stays.
+  const detectionOf = new Map([...detections].reverse().map((detection) => [detection.roi, detection]));
   const all = Array.from({ length: count }, (_, roi) => roi);
   const found = ({ label, score }) => `${className(page, label)} ${fixed(score, 2)}`;
   const select = createSelect({

@@ -40,13 +40,14 @@ function describeSizes(picture) {
   );
 }
 
-defineStage(
-  'input',
-  () =>
-    'The network never sees a picture, it sees numbers. The picture is scaled to a size the network is used to; each ' +
-    'channel is shifted and divided so that its values lie around 0; and zeros are added to the right and below, until ' +
-    'the sides can be halved again and again.',
-  (page, body) => {
+defineStage({
+  id: 'input',
+  lead: () => [
+    'The network never sees a picture, it sees numbers.',
+    'The picture is scaled, its channels are shifted and divided so that their values lie around 0, and zeros are ' +
+      'added to the right and below until the sides can be halved again and again.',
+  ],
+  build(page, body) {
     const { picture } = page.data;
     const channels = ['R', 'G', 'B'];
     let shown = 'picture';
@@ -124,12 +125,10 @@ defineStage(
       onPick: moveTo,
       onHover: (at) => at && moveTo(at),
       onKey: (key) => {
-        const step = Math.max(1, Math.round(picture.width / 200));
-        const moved = movedCell(key, { row: 0, column: 0 }, 2, 2);
-        if (!moved) return false;
-        const sign = key === 'ArrowLeft' || key === 'ArrowUp' ? -step : step;
-        const sideways = key === 'ArrowLeft' || key === 'ArrowRight';
-        moveTo({ x: point.x + (sideways ? sign : 0), y: point.y + (sideways ? 0 : sign) });
+        const step = Math.max(1, Math.round(picture.width / 200)); // a pixel would hardly be seen to move
+        const direction = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] }[key];
+        if (!direction) return false;
+        moveTo({ x: point.x + step * direction[0], y: point.y + step * direction[1] });
         announce(`Pixel ${point.x}, ${point.y}: ${read()}`);
         return true;
       },
@@ -153,4 +152,4 @@ defineStage(
       panel: [describeSizes(picture), reading],
     });
   },
-);
+});

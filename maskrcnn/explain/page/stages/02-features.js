@@ -12,7 +12,7 @@ function reduction(levelColumns, columns) {
 function describeLevel({ name }) {
   return name.startsWith('C')
     ? `${name} is made by the backbone, from the finer level before it.`
-    : `${name} is a level of the pyramid: what the backbone saw at this size, joined with what the coarser levels know.`;
+    : `${name} is a level of the pyramid: what the backbone saw at this size, and what the coarser levels know.`;
 }
 
 /** All levels, with the chosen one marked. */
@@ -28,20 +28,15 @@ function levelTable(levels, chosen) {
   );
 }
 
-defineStage(
-  'features',
-  ({ data }) => {
-    const pyramid = data.features.some((level) => level.name.startsWith('P'));
-    return (
-      'A convolutional network, the backbone, turns the picture into maps of ever fewer cells and ever more channels. ' +
-      (pyramid
-        ? 'The pyramid (P) then gives all levels the same number of channels, and lets coarse levels, which know what ' +
-          'is there, tell the fine ones, which know where. '
-        : '') +
-      'Where the vector of channels is long, the network has noticed something.'
-    );
-  },
-  (page, body) => {
+defineStage({
+  id: 'features',
+  lead: ({ data }) => [
+    'The backbone, a convolutional network, turns the picture into maps of ever fewer cells and ever more channels.',
+    data.features.some(({ name }) => name === 'P3') &&
+      'The pyramid (P) then lets coarse levels, which know what is there, tell the fine ones, which know where.',
+    'Bright is where the vector of channels is long: there the network has noticed something.',
+  ],
+  build(page, body) {
     const levels = page.data.features.map((level) => ({
       ...level,
       norm: openSheet(level.norm, () => figure.update()),
@@ -179,4 +174,4 @@ defineStage(
       panel: [note, reading],
     });
   },
-);
+});

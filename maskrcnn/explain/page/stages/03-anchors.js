@@ -31,18 +31,16 @@ function judgeAnchor(box, objects, anchors, isPositive) {
   return { box, ...best, state };
 }
 
-defineStage(
-  'anchors',
-  ({ data }) => {
-    const { positive_iou: positive, negative_iou: negative } = data.anchors;
-    return (
-      'At every cell of every level stand a few boxes of fixed shapes, the anchors. The network never makes up a box; it ' +
-      'says which anchors lie near an object, and how to change them. Training calls an anchor positive if its IoU with an ' +
-      `object is at least ${positive}, negative if all its IoUs are below ${negative}, and leaves out the rest. ` +
-      'The best anchor of an object may count as positive with less. Here the detections stand in for the objects.'
-    );
-  },
-  (page, body) => {
+defineStage({
+  id: 'anchors',
+  lead: ({ data: { anchors } }) => [
+    'At every cell of every level stand a few boxes of fixed shapes, the anchors, and the network says which of them ' +
+      'lie near an object.',
+    `Training calls one positive if its IoU with an object reaches ${anchors.positive_iou}, negative if all its IoUs ` +
+      `are below ${anchors.negative_iou}, and ignores the rest; the best one of an object may be positive with less.`,
+    'Here the detections stand in for the objects.',
+  ],
+  build(page, body) {
     const { anchors } = page.data;
     const objects = page.data.detections
       .map((detection, number) => ({ box: detection.box, number, shown: detection.shown }))
@@ -199,4 +197,4 @@ defineStage(
       panel: [table, count],
     });
   },
-);
+});

@@ -26,12 +26,14 @@ function describeAnchors(level) {
   );
 }
 
-defineStage(
-  'objectness',
-  ({ data }) =>
-    'A tiny network slides over every level and gives each anchor a probability that there is something, whatever it may ' +
-    `be.${data.anchors.levels.length > 1 ? ' Each level answers for objects of its own size, so each lights up elsewhere.' : ''}`,
-  (page, body) => {
+defineStage({
+  id: 'objectness',
+  lead: ({ data }) => [
+    'A tiny network slides over every level and gives each anchor a probability that there is something, whatever it ' +
+      'may be.',
+    data.anchors.levels.length > 1 && 'Each level answers for objects of its own size, so each lights up elsewhere.',
+  ],
+  build(page, body) {
     const levels = page.data.anchors.levels.map((level) => ({
       ...level,
       sheet: openSheet(level.objectness, () => figure.update()),
@@ -44,6 +46,7 @@ defineStage(
     let seeksPeak = true;
     const note = element('p', {});
     const reading = element('p', { class: 'reading' });
+    const ofCell = element('div', {});
     const anchorControl = element('div', {});
     const bar = createColourBar();
     const level = () => levels[index];
@@ -73,7 +76,10 @@ defineStage(
       bar.set(scaled);
       const value = map.values[cell.row * map.columns + cell.column];
       const centre = [cell.column * strideX, cell.row * strideY];
-      const chosen = anchor === 'best' ? bestAnchor() : Number(anchor);
+      const each = probabilities();
+      const chosen = anchor === 'best' ? each.indexOf(Math.max(...each)) : Number(anchor);
+      const bars = each.map((share, i) => ({ name: sizeText(level().cell[i]), share, text: fixed(share, 3) }));
+      fill(ofCell, element('h3', {}, 'The anchors of the cell'), createBars(bars));
       strokeBox(view, anchorAt(level(), cell.row, cell.column, chosen), { colour: COLOURS.orange });
       fillDot(view, centre, 4, COLOURS.orange);
       reading.textContent =
@@ -82,9 +88,10 @@ defineStage(
       return { level: level().name, anchor, ready: 'true', cell: `${cell.row},${cell.column}`, value: String(value) };
     };
 
-    const bestAnchor = () => {
-      const values = level().cell.map((_, i) => level().sheet.tile(i).values[cell.row * level().columns + cell.column]);
-      return values.indexOf(Math.max(...values));
+    /** What each anchor of the cell says. */
+    const probabilities = () => {
+      const at = cell.row * level().columns + cell.column;
+      return level().cell.map((_, i) => level().sheet.tile(i)?.values[at] ?? 0);
     };
     /** Begins where the level is most sure of something. */
     const goToPeak = (map) => {
@@ -105,8 +112,7 @@ defineStage(
     };
     const figure = createFigure({
       name: 'objectness',
-      label:
-        'The probability of an object at every cell of a level, over the picture. Arrow keys move the cell that is read.',
+      label: 'The probability of an object at every cell of a level. Arrow keys move the cell that is read.',
       aspect: pictureAspect(page),
       window: () => wholePicture(page),
       draw,
@@ -170,7 +176,7 @@ defineStage(
         bar,
         createHint('Point at a cell, or move with the arrow keys. At first the most likely one is read.'),
       ],
-      panel: [note, reading],
+      panel: [note, reading, ofCell],
     });
   },
-);
+});

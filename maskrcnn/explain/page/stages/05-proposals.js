@@ -2,14 +2,16 @@
 
 // The RPN's boxes, before and after suppression within each level.
 
-defineStage(
-  'proposals',
-  ({ data }) =>
-    'The best anchors of each level, moved as the RPN says, are far too many: every object is found again and again. ' +
-    'Non-maximum suppression (NMS) visits them, best first, and a box survives unless its IoU with an earlier survivor ' +
-    'exceeds the threshold. Here only boxes of the same level compete, and the best ' +
-    `${grouped(data.proposals.max_keep)} survivors become proposals.`,
-  (page, body) => {
+defineStage({
+  id: 'proposals',
+  lead: ({ data: { proposals } }) => [
+    'The best anchors of each level, moved as the RPN says, are far too many: every object is found again and again.',
+    'Non-maximum suppression (NMS) visits them, best first, and a box survives unless its IoU with an earlier ' +
+      'survivor exceeds the threshold.',
+    `${proposals.level_names.length > 1 ? 'Only boxes of the same level compete here, and the' : 'The'} best ` +
+      `${grouped(proposals.max_keep)} survivors become proposals.`,
+  ],
+  build(page, body) {
     const { proposals } = page.data;
     const levels = bytesOf(proposals.levels);
     const scores = float32Of(proposals.scores);
@@ -27,4 +29,4 @@ defineStage(
       kept: int32Of(proposals.kept),
     });
   },
-);
+});

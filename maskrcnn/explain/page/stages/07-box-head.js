@@ -14,22 +14,6 @@ function topClasses(page, rois, roi) {
   })).filter(({ label, score }) => label >= 0 && Number.isFinite(score));
 }
 
-function createBars(rows) {
-  return element(
-    'div',
-    { class: 'bars' },
-    ...rows.flatMap(({ name, share, text, quiet }) => {
-      const bar = element('span', { class: quiet ? 'bar quiet' : 'bar' });
-      bar.style.width = `${Math.max(0, Math.min(1, share)) * 100}%`;
-      return [
-        element('span', { class: 'name' }, name),
-        element('span', { class: 'track' }, bar),
-        element('span', { class: 'value' }, text),
-      ];
-    }),
-  );
-}
-
 /** What each delta does: the first two move the centre by a part of the size, the last two stretch the sides. */
 function describeDeltas(box, deltas, weights) {
   const sides = [box[2] - box[0], box[3] - box[1]];
@@ -45,12 +29,13 @@ function describeDeltas(box, deltas, weights) {
   return createTable(['', 'delta', 'how', 'effect'], rows);
 }
 
-defineStage(
-  'box-head',
-  ({ data }) =>
-    `Two fully connected layers look at the ${data.rois.box.size} × ${data.rois.box.size} features of an RoI and say two things: which class it is, or ` +
-    'background; and four deltas that move and stretch the box, so that it fits better.',
-  (page, body) => {
+defineStage({
+  id: 'box-head',
+  lead: ({ data: { rois } }) => [
+    `The box head looks at the ${rois.box.size} × ${rois.box.size} features of an RoI and says two things: which ` +
+      'class it is, or background; and four deltas that move and stretch the box, so that it fits better.',
+  ],
+  build(page, body) {
     const { rois } = page.data;
     const boxes = float32Of(rois.boxes);
     if (!boxes.length) {
@@ -115,7 +100,8 @@ defineStage(
         ]),
       );
       const detection = page.selection.detectionOfRoi;
-      verdict.textContent = `RoI ${roi + 1} ${detection === null ? 'became no detection.' : `became detection ${detection + 1}.`}`;
+      const became = detection === null ? 'no detection' : `detection ${detection + 1}`;
+      verdict.textContent = `RoI ${roi + 1} became ${became}.`;
       return {
         chosen: String(roi),
         best: String(top[0]?.label ?? ''),
@@ -151,7 +137,7 @@ defineStage(
       panel: [verdict, classes, deltaTable],
     });
   },
-);
+});
 
 /** An arrow between two points of the plane, unless they are too near each other for one to be seen. */
 function drawArrow(view, from, to) {

@@ -2,14 +2,15 @@
 
 // The refined boxes of all classes, before and after suppression within each class.
 
-defineStage(
-  'detections',
-  ({ data }) =>
-    'Each RoI, refined, becomes a candidate of every class that it may be with a probability above ' +
-    `${data.candidates.score_threshold}. Again every object is found many times, and again suppression leaves the best of each heap, now among boxes of one ` +
-    `class${data.class_names.length > 1 ? ': a dog in front of a bicycle must not suppress it' : ''}. ` +
-    `The best ${data.candidates.max_keep} are the detections.`,
-  (page, body) => {
+defineStage({
+  id: 'detections',
+  lead: ({ data: { candidates, class_names: names } }) => [
+    `Each RoI, refined, becomes a candidate of every class whose probability is above ${candidates.score_threshold}.`,
+    'Again every object is found many times, and again suppression leaves the best of each heap, now among boxes of ' +
+      `one class${names.length > 1 ? ': a dog in front of a bicycle must not suppress it' : ''}.`,
+    `The best ${candidates.max_keep} are the detections.`,
+  ],
+  build(page, body) {
     const { candidates } = page.data;
     const labels = int32Of(candidates.labels);
     const rois = int32Of(candidates.rois);
@@ -28,4 +29,4 @@ defineStage(
       kept: int32Of(candidates.kept),
     });
   },
-);
+});

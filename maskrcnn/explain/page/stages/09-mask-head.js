@@ -2,68 +2,18 @@
 
 // Which pixels belong to a detection.
 
-/** Mask i of Float32Array (D * size * size), as a map. */
-function maskMap(values, i, size, low, high) {
-  const map = { rows: size, columns: size, values: values.subarray(i * size * size, (i + 1) * size * size) };
-  return low === undefined ? stretched(map) : { ...map, low, high };
-}
-
-/** Lines between cells that reach a threshold and cells that do not. */
-function strokeBorder(view, map, threshold) {
-  const inside = (row, column) =>
-    row >= 0 &&
-    column >= 0 &&
-    row < map.rows &&
-    column < map.columns &&
-    map.values[row * map.columns + column] >= threshold;
-  strokePath(
-    view,
-    (context) => {
-      for (let row = 0; row <= map.rows; row++) {
-        for (let column = 0; column <= map.columns; column++) {
-          if (inside(row, column) !== inside(row - 1, column)) {
-            context.moveTo(...view.at(column, row));
-            context.lineTo(...view.at(column + 1, row));
-          }
-          if (inside(row, column) !== inside(row, column - 1)) {
-            context.moveTo(...view.at(column, row));
-            context.lineTo(...view.at(column, row + 1));
-          }
-        }
-      }
-    },
-    { colour: COLOURS.orange, width: 2 },
-  );
-}
-
-/** A pasted mask as a picture: one colour where it reaches the threshold, clear elsewhere. */
-function thresholdPicture(pasted, threshold, colour, opacity) {
-  const canvas = document.createElement('canvas');
-  canvas.width = pasted.width;
-  canvas.height = pasted.height;
-  const context = canvas.getContext('2d');
-  const image = context.createImageData(pasted.width, pasted.height);
-  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
-  pasted.values.forEach((value, i) => {
-    if (value >= threshold) image.data.set([red, green, blue, 255 * opacity], 4 * i);
-  });
-  context.putImageData(image, 0, 0);
-  return canvas;
-}
-
-defineStage(
-  'mask-head',
-  ({ data }) => {
-    const size = data.masks?.size ?? 28;
-    return (
-      `A box cannot say that a thing is round, or slanted. So for each of ${size} × ${size} cells of a detection’s box the mask head says how likely it belongs ` +
-      'to the object. Pasted back, each pixel of the picture looks up the cells around its centre, and those that reach a threshold are the mask.' +
-      (data.masks?.kind === 'pyramid'
-        ? ' These weights were taught pyramids: 1 in the middle of a text, falling to 0 at its border.'
-        : '')
-    );
-  },
-  (page, body) => {
+defineStage({
+  id: 'mask-head',
+  lead: ({ data: { masks } }) => [
+    'A box cannot say that a thing is round, or slanted.',
+    `So for each of ${masks?.size ?? 28} × ${masks?.size ?? 28} cells of a detection’s box the mask head says how ` +
+      'likely it belongs to the object.',
+    'Pasted back, each pixel of the picture looks up the cells around its centre, and those that reach a threshold ' +
+      'are the mask.',
+    masks?.kind === 'pyramid' &&
+      'These weights were taught pyramids: 1 in the middle of a text, falling to 0 at its border.',
+  ],
+  build(page, body) {
     const { masks, detections } = page.data;
     if (!masks || !detections.length) {
       body.append(
@@ -104,7 +54,8 @@ defineStage(
       const covered = pasted.values.reduce((sum, value) => sum + (value >= threshold.get()), 0) / scale ** 2;
       const share = covered / Math.max(area(box()), 1e-6);
       areaText.textContent =
-        `At ${fixed(threshold.get(), 2)} the mask covers ${grouped(Math.round(covered))} of the network’s pixels, ${fixed(100 * share, 0)} % of the box. ` +
+        `At ${fixed(threshold.get(), 2)} the mask covers ${grouped(Math.round(covered))} of the network’s pixels, ` +
+        `${fixed(100 * share, 0)} % of the box. ` +
         `The library cuts at ${masks.threshold}.`;
       return {
         chosen: String(detection),
@@ -132,7 +83,9 @@ defineStage(
           });
           bar.set(map);
           const at = (page.selection.detection * size + cell.row) * size + cell.column;
-          reading.textContent = `Cell row ${cell.row + 1}, column ${cell.column + 1}: logit ${fixed(logits[at], 2)}, probability ${fixed(probabilities[at], 3)}.`;
+          reading.textContent =
+            `Cell row ${cell.row + 1}, column ${cell.column + 1}: logit ${fixed(logits[at], 2)}, ` +
+            `probability ${fixed(probabilities[at], 3)}.`;
           return { cell: `${cell.row},${cell.column}`, chosen: String(page.selection.detection) };
         },
         onPick: ({ x, y }) => moveTo({ row: Math.floor(y), column: Math.floor(x) }),
@@ -215,4 +168,4 @@ defineStage(
       panel: [element('div', { class: 'small-maps' }, ...maps.map((map) => map.root)), reading, areaText],
     });
   },
-);
+});

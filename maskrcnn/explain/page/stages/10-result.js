@@ -26,12 +26,13 @@ function drawKeypoints(view, keypoints, skeleton, colour) {
   for (const point of keypoints) fillDot(view, point.slice(0, 2), 3, COLOURS.white);
 }
 
-defineStage(
-  'result',
-  ({ data }) =>
-    `The detections whose score reaches ${data.result.threshold} are what the library reports. Lower the threshold, and ask what comes first: ` +
-    `${data.result.noun} that were missing, or nonsense?`,
-  (page, body) => {
+defineStage({
+  id: 'result',
+  lead: ({ data: { result } }) => [
+    `The detections whose score reaches ${result.threshold} are what the library reports.`,
+    `Lower the threshold, and ask what comes first: ${result.noun} that were missing, or nonsense?`,
+  ],
+  build(page, body) {
     const { detections, result, skeleton, keypoint_names: names } = page.data;
     const boxes = Float32Array.from(detections.flatMap((detection) => detection.box));
     const table = element('div', { class: 'scrolling' });
@@ -70,8 +71,8 @@ defineStage(
         labels(`${name}${fixed(detection.score, 2)}`, detection.box, classColour(detection.label));
       }
       counts.textContent =
-        `${found.length} of ${counted(detections.length, 'detection')} ${found.length === 1 ? 'has' : 'have'} a score of at least ${fixed(score.get(), 2)}.` +
-        ' Boxes are in pixels of the original picture.';
+        `With a score of at least ${fixed(score.get(), 2)}: ${found.length} of ` +
+        `${counted(detections.length, 'detection')}. Boxes are in pixels of the original picture.`;
       fill(
         table,
         found.length ? createTable(['', 'class', 'score', 'box'], listRows(found)) : element('p', {}, 'Nothing.'),
@@ -143,4 +144,4 @@ defineStage(
       panel: [counts, table],
     });
   },
-);
+});

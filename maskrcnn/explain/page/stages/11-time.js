@@ -2,12 +2,13 @@
 
 // Where the time went.
 
-defineStage(
-  'time',
-  () =>
-    'How long each part took on the machine that made this page, without what it calls in turn. These are single measurements of one picture: ' +
-    'the second run of the same network is often faster.',
-  (page, body) => {
+defineStage({
+  id: 'time',
+  lead: () => [
+    'How long each part took on the machine that made this page, without what it calls in turn.',
+    'These are single measurements of one picture; a second run of the same network is often faster.',
+  ],
+  build(page, body) {
     const { time } = page.data;
     const total = time.reduce((sum, { milliseconds: each }) => sum + each, 0);
     const longest = Math.max(...time.map(({ milliseconds: each }) => each), 1e-9);
@@ -24,4 +25,4 @@ defineStage(
     bars.dataset.total = String(total);
     body.append(bars, element('p', { class: 'reading' }, `Together ${milliseconds(total / 1000)}.`));
   },
-);
+});

@@ -7,12 +7,14 @@ const ROLES = {
   negative: { colour: COLOURS.vermilion, style: 'dashed', width: 1 },
 };
 
-defineStage(
-  'training',
-  () =>
-    'The ground truth of this picture is known, so here is what one step of training would do with it: decide which anchors and RoIs are objects and which are ' +
-    'background, draw a sample of both, and compare what the heads say with what they should have said.',
-  (page, body) => {
+defineStage({
+  id: 'training',
+  lead: () => [
+    'The ground truth of this picture is known, so here is what one step of training would do with it.',
+    'It decides which anchors and RoIs are objects and which are background, draws a sample of both, and compares ' +
+      'what the heads say with what they should have said.',
+  ],
+  build(page, body) {
     const { training, anchors } = page.data;
     const truth = training.ground_truth;
     const roiBoxes = float32Of(training.rois.boxes);
@@ -31,12 +33,16 @@ defineStage(
       'sampled-anchors': {
         text: 'sampled anchors',
         boxes: () => training.anchors.sampled.map((entry) => ({ box: anchorBox(entry), positive: entry[4] === 1 })),
-        note: 'The RPN learns from these alone; the rest of the anchors have no say. Nearly all anchors are background, and without sampling they would drown the others.',
+        note:
+          'The RPN learns from these alone. Nearly all anchors are background, and without sampling they would drown ' +
+          'the others.',
       },
       'sampled-rois': {
         text: 'sampled RoIs',
         boxes: () => Array.from(roiPositive, (positive, i) => ({ box: boxAt(roiBoxes, i), positive: positive === 1 })),
-        note: 'Proposals, and the ground-truth boxes themselves, from which the heads learn. Only positives have a box and a mask to learn.',
+        note:
+          'Proposals, and the ground-truth boxes themselves, from which the heads learn. Only positives have a box ' +
+          'and a mask to learn.',
       },
     };
 
@@ -102,7 +108,7 @@ defineStage(
     arrange(body, { controls: [shown], figures: [figure, legend], panel: [note, masks] });
     body.append(element('h3', {}, 'The losses'), losses);
   },
-);
+});
 
 /** Mask targets beside what the head says, one positive RoI at a time. */
 function buildMaskTargets(page, training, labels) {
@@ -125,7 +131,7 @@ function buildMaskTargets(page, training, labels) {
         if (!map) return { ready: 'false' };
         drawImage(view, mapPicture({ ...map, low: 0, high: 1 }), [0, 0, map.columns, map.rows]);
         strokeBorder(view, map, 0.5);
-        reading.textContent = `Positive RoI ${index.get()} of ${targets.count}: ${className(page, labels[index.get() - 1])}.`;
+        reading.textContent = `${index.get()} of ${targets.count}: ${className(page, labels[index.get() - 1])}.`;
         return { ready: 'true', chosen: String(index.get() - 1) };
       },
     });
@@ -146,7 +152,7 @@ function buildMaskTargets(page, training, labels) {
   return element(
     'div',
     { class: 'mask-targets' },
-    element('h3', {}, 'Mask targets, and what the head says'),
+    element('h3', {}, 'Mask targets and answers'),
     index.root,
     element('div', { class: 'small-maps' }, ...figures.map((one) => one.root)),
     reading,
