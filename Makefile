@@ -6,11 +6,13 @@ VENV    := .venv
 STAMP   := $(VENV)/.setup-complete
 READER  := $(VENV)/.notebooks-complete
 TEACHER := $(VENV)/.assignments-complete
+BROWSER := $(VENV)/.browser-complete
 
 # Several processes with a thread each: most tests are too small for more than one thread.
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: setup demo notebooks assignments solutions test test-fast test-gpu test-notebooks test-assignments test-stress \
+	test-browser \
 	lint clean
 
 setup: $(STAMP)
@@ -72,6 +74,14 @@ test-assignments: $(TEACHER)
 # Long training, sudden ends, hostile files: up to ten minutes on two cores.
 test-stress: setup
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 tests/stress
+
+# Pages in a real browser, which the system has to have: on Debian `apt-get install chromium`.
+$(BROWSER): $(STAMP) tests/browser/requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/browser/requirements.txt
+	@touch $@
+
+test-browser: $(BROWSER)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 tests/browser
 
 lint: setup
 	$(VENV)/bin/ruff check .

@@ -151,7 +151,11 @@ setup(
     python_requires=">=3.11",
     install_requires=["torch>=2.10", "numpy", "pillow", "shapely", "matplotlib", "safetensors", "contourpy"],
     packages=find_packages(include=["maskrcnn", "maskrcnn.*"]),
-    package_data={"maskrcnn": ["weights/*.safetensors", "weights/*.png", "**/*.md", "**/*.html", "**/*.json"]},
+    package_data={
+        "maskrcnn": [
+            "weights/*.safetensors", "weights/*.png", "**/*.md", "**/*.html", "**/*.css", "**/*.js", "**/*.json"
+        ]
+    },
     ext_modules=[describe_extension(with_cuda)],
     cmdclass={"build_ext": OptionalBuildExtension},
 )

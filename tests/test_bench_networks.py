@@ -12,7 +12,7 @@ from maskrcnn.benchmarks import scaling
 from maskrcnn.benchmarks.memory import peak_bytes
 from maskrcnn.benchmarks.network_speed import Candidate, Load, candidates, has_peer, measure_network, prepare
 from maskrcnn.benchmarks.networks import Work, configured, our_network, their_network
-from maskrcnn.benchmarks.stages import StageClock, our_stages, stage_seconds
+from maskrcnn.benchmarks.stages import our_stages, stage_seconds
 from maskrcnn.cli import main
 from maskrcnn.recipes import recipe
 
@@ -99,13 +99,10 @@ class Kitchen:
 
 def test_a_stage_is_timed_without_the_stages_inside_it(monkeypatch):
     kitchen = Kitchen()
-    monkeypatch.setattr("maskrcnn.benchmarks.stages.time.perf_counter", lambda: kitchen.now)
-    clock = StageClock("cpu")
-    with clock.running([(kitchen, "cook", "cooking"), (kitchen, "cut", "cutting")]):
-        kitchen.dinner()
-    assert clock.seconds == {"other": 100, "cooking": 20, "cutting": 2}
-    kitchen.dinner()  # no longer watched
-    assert clock.seconds == {"other": 100, "cooking": 20, "cutting": 2}
+    monkeypatch.setattr("maskrcnn.trace.time.perf_counter", lambda: kitchen.now)
+    watched = [(kitchen, "cook", "cooking"), (kitchen, "cut", "cutting")]
+    seconds = stage_seconds(kitchen.dinner, watched, "cpu", rounds=2)
+    assert seconds == {"other": 100, "cooking": 20, "cutting": 2}
 
 
 def test_all_stages_of_a_training_step_are_seen():

@@ -17,10 +17,10 @@ LAYERS = (
     {"targets"},
     {"model"},
     {"data"},
-    {"training", "evaluation"},
+    {"training", "evaluation", "trace"},
     {
         "text_outlines", "plane_clustering", "text", "objects", "visualize", "anchor_coverage", "check_data",
-        "detector", "evaluate", "evaluate_objects", "export", "report", "benchmarks",
+        "detector", "explain", "evaluate", "evaluate_objects", "export", "report", "benchmarks",
     },
     {"demo", "cli", "classroom", "__main__"},
 )

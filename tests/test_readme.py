@@ -34,6 +34,7 @@ SMALLER = {
     "train": ["--set", *SETTINGS, "training.steps=2"],
     "evaluate": ["--set", "model.image.short_side=256", "model.image.long_side=256"],
     "predict": ["--set", "model.image.short_side=256", "model.image.long_side=256", "--threshold", "0.1"],
+    "explain": ["--set", "model.image.short_side=256", "model.image.long_side=256"],
 }
 """What is added to a command so that it takes a moment."""
 OBJECTS = [setting for setting in SETTINGS if not setting.startswith(("data.crop", "text."))]
@@ -141,6 +142,7 @@ def test_the_commands_of_the_readme_work(capsys, desk):
         write_coco(desk / "data" / "coco", annotations=f"annotations/instances_{split}.json", pictures=split)
     printed = follow(capsys, "README.md")
     for path in (
+        "explain.html",
         "found/photo.png",
         "found/photo.json",
         "data/rendered/ch4_training_images/img_4.jpg",

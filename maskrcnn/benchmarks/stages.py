@@ -2,80 +2,34 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from statistics import median
 from typing import Any
-from unittest import mock
 
 import torch
 
-from maskrcnn.benchmarks.measure import wait_for
-
-Watched = Sequence[tuple[Any, str, str]]
-"""Object, name of one of its functions, stage that it is."""
-
-
-class StageClock:
-    """Times of functions of objects, each without what the functions inside it take that are watched, too."""
-
-    def __init__(self, device: str) -> None:
-        self.device = device
-        self.seconds: dict[str, float] = defaultdict(float)
-        self._inside = ["other"]
-        self._since = 0.0
-
-    @contextmanager
-    def running(self, watched: Watched) -> Iterator[None]:
-        """Inside, calls of what is watched are timed; the rest is "other"."""
-        patches = [
-            mock.patch.object(owner, name, self._timed(getattr(owner, name), stage)) for owner, name, stage in watched
-        ]
-        for patch in patches:
-            patch.start()
-        self._since = self._now()
-        try:
-            yield
-        finally:
-            self._lap()
-            for patch in reversed(patches):
-                patch.stop()
-
-    def _timed(self, function: Callable, stage: str) -> Callable:
-        def run(*arguments: Any, **keywords: Any) -> Any:
-            self._lap()
-            self._inside.append(stage)
-            try:
-                return function(*arguments, **keywords)
-            finally:
-                self._lap()
-                self._inside.pop()
-
-        return run
-
-    def _lap(self) -> None:
-        now = self._now()
-        self.seconds[self._inside[-1]] += now - self._since
-        self._since = now
-
-    def _now(self) -> float:
-        wait_for(self.device)
-        return time.perf_counter()
+from maskrcnn.trace import Trace, Watched, recording
 
 
 def stage_seconds(run: Callable[[], object], watched: Watched, device: str, rounds: int) -> dict[str, float]:
     """The median of each stage over some calls of `run`, in seconds, in the order in which they first came."""
     laps: dict[str, list[float]] = defaultdict(list)
     for repetition in range(1 + rounds):
-        clock = StageClock(device)
-        with clock.running(watched):
+        with recording(watched, device, values=False) as trace:
             run()
         if repetition > 0:
-            for stage, seconds in clock.seconds.items():
+            for stage, seconds in _seconds_of(trace).items():
                 laps[stage].append(seconds)
     return {stage: median(seconds) for stage, seconds in laps.items()}
+
+
+def _seconds_of(trace: Trace) -> dict[str, float]:
+    """What each stage took, wherever it was called, without what the stages inside it took; "other" is the rest."""
+    seconds = defaultdict(float, other=trace.seconds_outside)
+    for call in trace.calls:
+        seconds[call.name.rpartition("/")[2]] += call.seconds
+    return seconds
 
 
 def our_stages(model: Any, work: Any) -> Watched:

@@ -24,7 +24,8 @@ from typing import NoReturn
 from maskrcnn.memory import OutOfMemory, in_one_line, ran_out_of_memory
 
 COMMANDS = (
-    "demo", "train", "evaluate", "predict", "export", "score", "render", "check", "import", "download", "bench", "info"
+    "demo", "train", "evaluate", "predict", "explain", "export", "score", "render", "check", "import", "download",
+    "bench", "info",
 )  # fmt: skip
 
 MISTAKE = 2

@@ -1,0 +1,177 @@
+'use strict';
+
+// The maps of the backbone and of the pyramid, over the picture.
+
+/** By how much a reduced map is coarser than the level itself: cells of the level along a side of one of its cells. */
+function reduction(levelColumns, columns) {
+  let factor = 1;
+  while (Math.ceil(levelColumns / factor) > columns) factor++;
+  return factor;
+}
+
+function describeLevel({ name }) {
+  return name.startsWith('C')
+    ? `${name} is made by the backbone, from the finer level before it.`
+    : `${name} is a level of the pyramid: what the backbone saw at this size, and what the coarser levels know.`;
+}
+
+/** All levels, with the chosen one marked. */
+function levelTable(levels, chosen) {
+  return createTable(
+    ['', 'rows × columns', 'channels', 'stride'],
+    levels.map((level) => [
+      element(level === chosen ? 'b' : 'span', {}, level.name),
+      `${level.norm.rows} × ${level.norm.columns}`,
+      level.channel_count,
+      level.stride,
+    ]),
+  );
+}
+
+defineStage({
+  id: 'features',
+  lead: ({ data }) => [
+    'The backbone, a convolutional network, turns the picture into maps of ever fewer cells and ever more channels.',
+    data.features.some(({ name }) => name === 'P3') &&
+      'The pyramid (P) then lets coarse levels, which know what is there, tell the fine ones, which know where.',
+    'Bright is where the vector of channels is long: there the network has noticed something.',
+  ],
+  build(page, body) {
+    const levels = page.data.features.map((level) => ({
+      ...level,
+      norm: openSheet(level.norm, () => figure.update()),
+      channels: openSheet(level.channels, () => figure.update()),
+    }));
+    const first = levels.findIndex((level) => level.name === 'P3');
+    let index = Math.max(0, first);
+    let cell = { row: 0, column: 0 };
+    let seeksPeak = true;
+    const note = element('div', {});
+    const reading = element('p', { class: 'reading' });
+    const bar = createColourBar();
+    const showsNorm = () => shown.get() === 'norm';
+    const level = () => levels[index];
+
+    /** The map that is shown, and the pixels of the picture along a side of its cells. */
+    const currentMap = () => {
+      const sheet = showsNorm() ? level().norm : level().channels;
+      const map = sheet.tile(showsNorm() ? 0 : channel.get());
+      return { map, stride: level().stride * reduction(level().norm.columns, sheet.columns), ...sheet };
+    };
+
+    const draw = (view) => {
+      drawPicture(view, page);
+      fill(note, levelTable(levels, level()), element('p', {}, describeLevel(level())));
+      const { map, stride, rows, columns } = currentMap();
+      const title = showsNorm() ? 'norm over all channels' : `channel ${channel.get()} of ${level().channel_count}`;
+      const result = {
+        level: level().name,
+        shown: showsNorm() ? 'norm' : String(channel.get()),
+        opacity: String(opacity.get()),
+      };
+      if (!map) return { ...result, ready: 'false' };
+      const contrast = stretched(map);
+      drawImage(view, mapPicture(contrast), [0, 0, columns * stride, rows * stride], { opacity: opacity.get() / 100 });
+      bar.set(contrast);
+      if (seeksPeak) {
+        const peak = map.values.indexOf(contrast.high);
+        cell = { row: Math.floor(peak / columns), column: peak % columns };
+        seeksPeak = false;
+      }
+      cell = { row: Math.min(cell.row, rows - 1), column: Math.min(cell.column, columns - 1) };
+      const value = map.values[cell.row * columns + cell.column];
+      strokeBox(
+        view,
+        [cell.column, cell.row, cell.column + 1, cell.row + 1].map((at) => at * stride),
+        { colour: COLOURS.orange },
+      );
+      const coarse =
+        stride === level().stride
+          ? ''
+          : ` (averaged over ${stride / level().stride} × ${stride / level().stride} cells)`;
+      reading.textContent = `Row ${cell.row}, column ${cell.column}: ${short(value)}, ${title}${coarse}`;
+      return { ...result, ready: 'true', cell: `${cell.row},${cell.column}`, value: String(value) };
+    };
+
+    const moveTo = ({ x, y }) => {
+      const { stride, rows, columns } = currentMap();
+      const within = (at, count) => Math.max(0, Math.min(count - 1, Math.floor(at / stride)));
+      cell = { row: within(y, rows), column: within(x, columns) };
+      figure.update();
+    };
+    const figure = createFigure({
+      name: 'features',
+      label: 'A map of the chosen level over the picture. Arrow keys move the cell whose value is read.',
+      aspect: pictureAspect(page),
+      window: () => wholePicture(page),
+      draw,
+      onPick: moveTo,
+      onHover: (at) => at && moveTo(at),
+      onKey: (key) => {
+        const { map, rows, columns } = currentMap();
+        const moved = movedCell(key, cell, rows, columns);
+        if (!moved) return false;
+        cell = moved;
+        figure.update();
+        if (map)
+          announce(`Row ${cell.row}, column ${cell.column}: ${short(map.values[cell.row * columns + cell.column])}`);
+        return true;
+      },
+    });
+    const setLevel = (name) => {
+      index = levels.findIndex((one) => one.name === name);
+      channel.limit(level().channels.count - 1);
+      seeksPeak = true;
+      figure.update();
+    };
+    const levelChoice = createChoice({
+      id: 'features-level',
+      label: 'Level',
+      value: level().name,
+      onChange: setLevel,
+      options: levels.map(({ name }) => ({ value: name, text: name })),
+    });
+    const shown = createChoice({
+      id: 'features-shown',
+      label: 'Show',
+      value: 'norm',
+      onChange: () => figure.update(),
+      options: [
+        { value: 'norm', text: 'norm over channels' },
+        { value: 'channel', text: 'one channel' },
+      ],
+    });
+    const channel = createSlider({
+      id: 'features-channel',
+      label: 'Channel',
+      min: 0,
+      max: 0,
+      step: 1,
+      value: 0,
+      onInput: () => {
+        shown.set('channel');
+        figure.update();
+      },
+    });
+    const opacity = createSlider({
+      id: 'features-opacity',
+      label: 'Opacity',
+      min: 0,
+      max: 100,
+      step: 5,
+      value: 75,
+      format: (value) => `${value} %`,
+      onInput: () => figure.update(),
+    });
+    setLevel(level().name);
+    arrange(body, {
+      controls: [levelChoice, shown, channel, opacity],
+      figures: [
+        figure,
+        bar,
+        createHint('Point at a cell, or move with the arrow keys. At first the largest value is read.'),
+      ],
+      panel: [note, reading],
+    });
+  },
+});
