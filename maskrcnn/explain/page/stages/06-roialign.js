@@ -18,8 +18,8 @@ defineStage({
   id: 'roialign',
   lead: ({ data: { rois } }) => [
     'The heads want the same number of features for each region of interest (RoI), be it 20 pixels wide or 500.',
-    `RoIAlign cuts the region into ${rois.box.size} × ${rois.box.size} bins, on the level that suits its size, and each bin is ` +
-      'the average of interpolated samples.',
+    `RoIAlign cuts the region into ${rois.box.size} × ${rois.box.size} bins, on the level that suits its size, and ` +
+      'each bin is the average of interpolated samples.',
     'It never rounds a coordinate; RoIPool, which came before it, rounds the region and then every bin.',
   ],
   build(page, body) {
@@ -69,9 +69,10 @@ defineStage({
       row: Math.floor(size / 2),
       column: Math.floor(size / 2),
       set({ row, column }) {
-        Object.assign(this, { row, column });
+        // A click on the very edge lies beyond the last bin.
+        [this.row, this.column] = [row, column].map((at) => Math.max(0, Math.min(size - 1, at)));
         updateAll();
-        announce(`Bin in row ${row + 1}, column ${column + 1}`);
+        announce(`Bin in row ${this.row + 1}, column ${this.column + 1}`);
       },
     };
     const reason = element('p', {});
