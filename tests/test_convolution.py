@@ -1,5 +1,7 @@
 """The 3 x 3 convolution by Winograd's algorithm: by hand, the loop, PyTorch's convolution, gradients, edges."""
 
+from unittest import mock
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -29,7 +31,8 @@ def maps(*shape, dtype=torch.float32):
 
 
 def by_winograd(x, kernel, bias, lanes):
-    return torch.ops.maskrcnn.convolve_3x3(x, kernel.permute(2, 3, 1, 0), bias, lanes)
+    weights = torch.ops.maskrcnn.transform_kernel_3x3(kernel.permute(2, 3, 1, 0), lanes)
+    return torch.ops.maskrcnn.convolve_3x3(x, weights, bias, len(kernel), lanes)
 
 
 # --- What it computes -------------------------------------------------------------------------------------------------
@@ -279,6 +282,28 @@ def test_autocast_rounds_maps_and_results_but_not_the_kernel(calls):
     torch.testing.assert_close(found.double(), exact, rtol=2**-8, atol=1e-4)
 
 
+def test_what_was_made_of_a_kernel_ahead_stands_in_for_it_on_large_maps(calls):
+    x, (kernel, bias) = maps(*LARGE), layer(16, 16)
+    transformed = convolution.transformed_kernel(kernel)
+    expected = convolve(x, kernel, bias, padding=(1, 1))
+    with torch.inference_mode():
+        kernel = kernel.clone()
+    assert torch.equal(convolve(x, kernel, bias, padding=(1, 1), transformed=transformed), expected)
+    of_nothing = convolve(x, kernel, bias, padding=(1, 1), transformed=torch.zeros_like(transformed))
+    assert torch.equal(of_nothing, bias[:, None, None].expand_as(of_nothing))
+    small = x[..., :12, :12].contiguous(memory_format=torch.channels_last)
+    found = convolve(small, kernel, bias, padding=(1, 1), transformed=torch.zeros_like(transformed))
+    assert torch.equal(found, F.conv2d(small, kernel, bias, padding=1))
+
+
+def test_what_was_made_of_a_kernel_ahead_needs_one_that_nobody_can_write_into():
+    x, (kernel, bias) = maps(*LARGE), layer(16, 16)
+    stale = convolution.transformed_kernel(torch.zeros_like(kernel))
+    with mock.patch.object(convolution, "LANES", 8):
+        expected = convolve(x, kernel, bias, padding=(1, 1))
+        assert torch.equal(convolve(x, kernel, bias, padding=(1, 1), transformed=stale), expected)
+
+
 def test_a_picture_without_a_batch_is_convolved_as_by_pytorch(calls):
     x, (kernel, bias) = random(16, 48, 48), layer(16, 16)
     assert torch.equal(convolve(x, kernel, bias, padding=(1, 1)), F.conv2d(x, kernel, bias, padding=1)) and not calls
@@ -375,8 +400,8 @@ def test_what_does_not_fit_together_is_refused():
 
 
 @compiled
-def test_wrong_arguments_of_the_op_are_refused():
-    """What memory safety asks; `convolve` never calls it so."""
+def test_wrong_arguments_of_the_ops_are_refused():
+    """What memory safety asks; `convolve` never calls them so."""
     x, (kernel, bias) = maps(1, 16, 8, 8), layer(16, 16)
     for given in (
         (x[0], kernel, bias, 0),
@@ -390,3 +415,10 @@ def test_wrong_arguments_of_the_op_are_refused():
     ):
         with pytest.raises(RuntimeError, match="convolve_3x3: "):
             by_winograd(*given)
+    weights = torch.ops.maskrcnn.transform_kernel_3x3(kernel.permute(2, 3, 1, 0), 0)
+    for wrong in (weights[:35], weights[:, 1:], weights[0], weights.double()):
+        with pytest.raises(RuntimeError, match=r"convolve_3x3: (weights|maps) must be"):
+            torch.ops.maskrcnn.convolve_3x3(x, wrong, bias, 16, 0)
+    for out_channels in (0, 32, -16, 2**62):
+        with pytest.raises(RuntimeError, match="convolve_3x3: weights must be those of a kernel"):
+            torch.ops.maskrcnn.convolve_3x3(x, weights, None, out_channels, 0)

@@ -16,6 +16,7 @@ BITMAPS = (torch.rand(90, generator=torch.Generator().manual_seed(0)) < 0.5).byt
 OFFSETS, BITMAP_BOXES = torch.arange(10).view(2, 5), torch.tensor([2, 3, 10, 13]).expand(2, 5, 4)
 SIZES = torch.tensor([[16, 16], [14, 15]])
 POOLING = (2, [2.0, 4.0], 2, True, 6.0)
+KERNEL = torch.randn(3, 3, 16, 32, generator=torch.Generator().manual_seed(1))
 
 
 def differentiable(*tensors: torch.Tensor) -> list[torch.Tensor]:
@@ -23,10 +24,12 @@ def differentiable(*tensors: torch.Tensor) -> list[torch.Tensor]:
 
 
 ARGUMENTS = {
+    "transform_kernel_3x3": lambda last: (KERNEL, 4 if last else 0),
     "convolve_3x3": lambda last: (
         torch.randn(2, 16, 5, 6, generator=torch.Generator().manual_seed(0)),
-        torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(1)),
-        torch.ones(16) if last else None,
+        torch.ops.maskrcnn.transform_kernel_3x3(KERNEL, 4),
+        torch.ones(32) if last else None,
+        32,
         4,
     ),
     "nms": lambda last: (BOXES, SCORES, GROUPS if last else None, 0.5, 3),

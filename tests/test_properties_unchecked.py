@@ -46,8 +46,10 @@ two_sizes = st.lists(sizes, min_size=2, max_size=2)
 two_numbers = st.lists(numbers, min_size=2, max_size=2)
 impossible = st.sampled_from([0, -1, MOST, LEAST])
 CALLS = {
+    "transform_kernel_3x3": [tensors(3, 3, 16, 32), st.sampled_from([4, 8, 16, 0])],
     "convolve_3x3": [
-        tensors(2, 16, 3, 5), tensors(3, 3, 16, 32), st.one_of(st.none(), tensors(32)), st.sampled_from([4, 8, 16, 0])
+        tensors(2, 16, 3, 5), tensors(36, 16 * 32 + 16), st.one_of(st.none(), tensors(32)),
+        st.one_of(st.just(32), impossible), st.sampled_from([4, 8, 16, 0]),
     ],
     "nms": [tensors(2, 9, 4), tensors(2, 9), st.one_of(st.none(), tensors(2, 9, dtype=WHOLE)), numbers, sizes],
     "match_boxes": [

@@ -35,6 +35,7 @@ def convolve(
     dilation: tuple[int, int] = (1, 1),
     groups: int = 1,
     scale: Tensor | None = None,
+    transformed: Tensor | None = None,
 ) -> Tensor:
     """`torch.nn.functional.conv2d`: maps (B, I, H, W), kernel (O, I / groups, h, w), bias (O,) -> (B, O, H', W').
 
@@ -44,13 +45,18 @@ def convolve(
 
     scale (O,) is a factor of the kernel of each output channel. Its products are made again for the gradient instead
     of being kept until then: of a whole backbone they would take as much memory as its weights.
+
+    transformed: what `transformed_kernel` made of this kernel, so that it need not be made again. It is taken only
+    where there is no scale and the kernel is an inference tensor, which nothing can have been written into since.
     """
     shape = _Shape(stride, padding, dilation, groups)
     maps = _as_computed(maps)
     learning = any(value is not None and value.requires_grad for value in (maps, kernel, bias, scale))
     if torch.is_grad_enabled() and learning and (scale is not None or _goes_by_winograd(maps, kernel, shape)):
         return _Convolution.apply(maps, kernel, bias, scale, shape)
-    return _convolve(maps, _scaled(kernel, scale), bias, shape)
+    if transformed is not None and (scale is not None or not kernel.is_inference()):
+        transformed = None
+    return _convolve(maps, _scaled(kernel, scale), bias, shape, transformed)
 
 
 def convolve_at(maps: Sequence[Tensor], places: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -134,29 +140,48 @@ def _scaled(kernel: Tensor, scale: Tensor | None) -> Tensor:
     return kernel if scale is None else (kernel * scale[:, None, None, None]).to(kernel.dtype)
 
 
-def _convolve(maps: Tensor, kernel: Tensor, bias: Tensor | None, shape: _Shape) -> Tensor:
+def _convolve(
+    maps: Tensor, kernel: Tensor, bias: Tensor | None, shape: _Shape, transformed: Tensor | None = None
+) -> Tensor:
     if not _goes_by_winograd(maps, kernel, shape):
         return F.conv2d(maps, kernel, bias, *shape)
-    return by_winograd(maps, kernel, bias)
+    return by_winograd(maps, kernel, bias, transformed)
 
 
-def by_winograd(maps: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+def by_winograd(maps: Tensor, kernel: Tensor, bias: Tensor | None, transformed: Tensor | None = None) -> Tensor:
     """maps (B, I, H, W), kernel (O, I, 3, 3), bias (O,) -> (B, O, H, W) in the dtype of the maps, padded by 1.
 
     Whether or not it pays, and without a gradient, which `convolve` has; I and O must be multiples of `LANES`.
+    transformed: as for `convolve`.
     """
     bias = None if bias is None else bias.float()
-    return torch.ops.maskrcnn.convolve_3x3(maps, kernel.float().permute(2, 3, 1, 0), bias, 0)
+    weights = transformed_kernel(kernel) if transformed is None else transformed
+    return torch.ops.maskrcnn.convolve_3x3(maps, weights, bias, kernel.shape[0], 0)
+
+
+def transformed_kernel(kernel: Tensor) -> Tensor:
+    """kernel (O, I, 3, 3) -> its weights at the 36 places of a tile, float32, in an order of this processor's own.
+
+    They are four times as many as the kernel has. I and O must be multiples of `LANES`.
+    """
+    return torch.ops.maskrcnn.transform_kernel_3x3(kernel.float().permute(2, 3, 1, 0), 0)
 
 
 def _goes_by_winograd(maps: Tensor, kernel: Tensor, shape: _Shape) -> bool:
     """Whether Winograd's algorithm can and should: whole registers of channels side by side, and many results."""
-    keeps_size = kernel.shape[2:] == (3, 3) and shape == ((1, 1), (1, 1), (1, 1), 1)
-    if not keeps_size or maps.device.type != "cpu" or LANES < 8 or torch.compiler.is_exporting():
+    if not can_go_by_winograd(kernel, *shape) or maps.device.type != "cpu" or torch.compiler.is_exporting():
         return False  # what is exported is for other processors, and other sizes of maps, too
     if maps.dtype not in (torch.float32, torch.bfloat16) or maps.dim() != 4:
         return False
     batch, channels, height, width = maps.shape
-    fits = channels == kernel.shape[1] and channels % LANES == kernel.shape[0] % LANES == 0
     tiles = batch * ((height + 3) // 4) * ((width + 3) // 4)
-    return fits and tiles >= FEWEST_TILES and maps.is_contiguous(memory_format=torch.channels_last)
+    is_many = channels == kernel.shape[1] and tiles >= FEWEST_TILES
+    return is_many and maps.is_contiguous(memory_format=torch.channels_last)
+
+
+def can_go_by_winograd(
+    kernel: Tensor, stride: tuple[int, int], padding: tuple[int, int], dilation: tuple[int, int], groups: int
+) -> bool:
+    """Whether a convolution with a kernel (O, I / groups, h, w) can, on this processor, given maps that are large."""
+    keeps_size = kernel.shape[2:] == (3, 3) and (stride, padding, dilation, groups) == ((1, 1), (1, 1), (1, 1), 1)
+    return keeps_size and LANES >= 8 and kernel.shape[1] % LANES == kernel.shape[0] % LANES == 0

@@ -38,9 +38,10 @@ SCHEMAS = {
         "(Tensor gradient, Tensor rois, SymInt[] heights, SymInt[] widths, int output_size, float[] strides, "
         "int sampling_ratio, bool aligned, float finest_size, bool channels_last) -> Tensor[]"
     ),
-    # The kernel is (3, 3, I, O); lanes are floats in a register of the processor, 0 for its widest. For gradients
-    # there is `convolution.convolve`.
-    "convolve_3x3": "(Tensor maps, Tensor kernel, Tensor? bias, int lanes) -> Tensor",
+    # The kernel is (3, 3, I, O); lanes are floats in a register of the processor, 0 for its widest. What the first
+    # makes of a kernel, only the second can read, with as many lanes. For gradients there is `convolution.convolve`.
+    "transform_kernel_3x3": "(Tensor kernel, int lanes) -> Tensor",
+    "convolve_3x3": "(Tensor maps, Tensor weights, Tensor? bias, SymInt out_channels, int lanes) -> Tensor",
     "crop_masks": (
         "(Tensor bitmaps, Tensor offsets, Tensor bitmap_boxes, Tensor rois, Tensor image_sizes, int size, "
         "bool binary) -> Tensor"
@@ -63,6 +64,7 @@ _FALLBACKS = {
     "nms": fallback.nms,
     "pyramid_roi_align": fallback.pyramid_roi_align,
     "pyramid_roi_align_backward": fallback.pyramid_roi_align_backward,
+    "transform_kernel_3x3": fallback_convolution.transform_kernel_3x3,
     "convolve_3x3": fallback_convolution.convolve_3x3,
     "crop_masks": fallback_masks.crop_masks,
     "match_boxes": fallback_matching.match_boxes,
@@ -133,10 +135,16 @@ def _gradient_shapes(
     return [gradient.new_empty((batch, channels, h, w)) for h, w in sizes]
 
 
+@torch.library.register_fake("maskrcnn::transform_kernel_3x3", lib=_library)
+def _transformed_shape(kernel: Tensor, lanes: int) -> Tensor:
+    per_place = kernel.shape[2] * kernel.shape[3] + fallback_convolution.GAP
+    return kernel.new_empty((fallback_convolution.PLACES, per_place))
+
+
 @torch.library.register_fake("maskrcnn::convolve_3x3", lib=_library)
-def _convolved_shape(maps: Tensor, kernel: Tensor, bias: Tensor | None, lanes: int) -> Tensor:
+def _convolved_shape(maps: Tensor, weights: Tensor, bias: Tensor | None, out_channels: int, lanes: int) -> Tensor:
     batch, _, height, width = maps.shape
-    shape = (batch, kernel.shape[3], height, width)
+    shape = (batch, out_channels, height, width)
     return torch.empty(shape, dtype=maps.dtype, device=maps.device, memory_format=torch.channels_last)
 
 

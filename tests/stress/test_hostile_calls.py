@@ -182,6 +182,8 @@ def calls() -> dict[str, Call]:
         convolve=of(FEATURE, kernel, kernel[:, 0, 0, 0], (1, 1), (1, 1), scale=kernel[:, 0, 0, 0]),
         convolve_at=of([FEATURE], LABELS.clamp(min=0), kernel, kernel[:, 0, 0, 0]),
         by_winograd=of(torch.zeros(1, 16, 4, 5), torch.ones(16, 16, 3, 3), torch.ones(16)),
+        transformed_kernel=of(torch.ones(16, 16, 3, 3)),
+        can_go_by_winograd=of(kernel, (1, 1), (1, 1), (1, 1), 1),
     )  # fmt: skip
     add(
         "maskrcnn.boxes", False,
