@@ -17,6 +17,7 @@ from maskrcnn.config import Config, ModelConfig
 from maskrcnn.data.collate import inference_batch, network_size
 from maskrcnn.data.images import read_image, to_rgb
 from maskrcnn.memory import out_of_memory_told
+from maskrcnn.model.folded import folded
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.objects import WORTH_SHOWING, FoundObject, found_objects
 from maskrcnn.precision import Precision, computing_in
@@ -55,6 +56,14 @@ class Detector:
         self.model = model.eval().to(memory_format=torch.channels_last)
         self.config = config
         self.precision = precision
+
+    def folded(self) -> Detector:
+        """For many pictures: one that finds the same, faster, and whose network is no longer there to be changed.
+
+        Its `model` is a copy of this one's as it is now (`maskrcnn.model.folded`): what is written into either later
+        does not reach the other.
+        """
+        return Detector(folded(self.model, self.precision), self.config, self.precision)
 
     @property
     def device(self) -> torch.device:

@@ -90,8 +90,11 @@ def exported(network: MaskRCNN) -> ExportedProgram:
     """The network in evaluation mode as a program of (images, image_sizes, original_sizes), on the device it is on.
 
     It takes any number B of images (B, 3, H, W), whose H and W are any multiples of `image.size_divisor` from
-    `smallest_side` on, float32; no autocast is written down, whatever is on while exporting.
+    `smallest_side` on, float32; no autocast is written down, whatever is on while exporting. Raises ValueError for a
+    network folded in bfloat16 (`maskrcnn.model.folded`), whose weights would not fit.
     """
+    if any(parameter.dtype == torch.bfloat16 for parameter in network.parameters()):
+        raise ValueError("found a network folded in bfloat16, expected its original, or one folded in float32")
     network = copy.deepcopy(network).eval().requires_grad_(False)
     # A file stores tensors in the order of their dimensions; other layouts it takes for views of something larger.
     network = network.to(memory_format=torch.contiguous_format)

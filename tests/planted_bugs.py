@@ -572,6 +572,20 @@ BUGS = (
         {"kind": "batch_frozen", "bias": True},
     ),
     PlantedBug(
+        "a folded bias that does not go through the norm",
+        "maskrcnn.model.folded:_fold",
+        "shift + bias * scale",
+        "shift + bias",
+        "test_folded:test_a_convolution_and_its_norm_by_hand",
+    ),
+    PlantedBug(
+        "what was made of a kernel stands in for whatever the kernel is later",
+        "maskrcnn.ops.convolution:convolve",
+        "not kernel.is_inference()",
+        "False",
+        "test_convolution:test_what_was_made_of_a_kernel_ahead_needs_one_that_nobody_can_write_into",
+    ),
+    PlantedBug(
         "at sampled anchors, borders that are repeated in place of zeros",
         "maskrcnn.ops.convolution:convolve_at",
         "(column >= 0)",

@@ -16,6 +16,7 @@ from maskrcnn.benchmarks.memory import peak_bytes
 from maskrcnn.benchmarks.networks import PEER, PEER_RECIPE, Load, Work, configured, our_network, their_network
 from maskrcnn.benchmarks.stages import our_stages, stage_seconds, their_stages
 from maskrcnn.config import Config
+from maskrcnn.model.folded import folded
 from maskrcnn.precision import Precision
 from maskrcnn.training.compiling import compiled
 
@@ -94,6 +95,8 @@ def _prepared(kind: Kind, candidate: Candidate, work: Work) -> tuple[Callable[[]
             return work.their_training(model, candidate.precision), model
         return lambda: work.infer_theirs(model, candidate.precision), model
     model = our_network(work.config, work.device).train(kind == "train")
+    if kind == "infer" and not candidate.compile:
+        model = folded(model, candidate.precision)  # as `evaluate` and `predict` run it
     network = compiled(model) if candidate.compile else model
     if kind == "infer":
         return lambda: work.infer_ours(network, candidate.precision), model

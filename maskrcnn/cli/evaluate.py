@@ -96,6 +96,8 @@ def _evaluate(arguments: argparse.Namespace, ranks: Ranks) -> tuple[int, Mapping
         detector = load(
             arguments.weights, available_device(), all_settings(arguments), arguments.compile, arguments.precision
         )
+        if not arguments.compile:
+            detector = detector.folded()
         samples = open_data(arguments.data, arguments.split, detector.config)
     # Before the work, not after it: a folder may be impossible to make.
     out = Path(arguments.out)

@@ -77,6 +77,8 @@ def run(arguments: argparse.Namespace) -> None:
     detector = load(
         arguments.weights, available_device(), all_settings(arguments), arguments.compile, arguments.precision
     )
+    if not arguments.compile:
+        detector = detector.folded()
     protocol = PROTOCOLS.get(detector.config.data.format)
     if arguments.submission:
         if not detector.config.finds_text:

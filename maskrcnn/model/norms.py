@@ -81,6 +81,11 @@ class SlotBatchNorm(nn.Module):
         self.running_var.lerp_(unbiased, momentum.to(mean.dtype))
 
 
+def has_fixed_statistics(norm: nn.Module) -> bool:
+    """Whether, in the mode that it is in, a norm does the same to every map."""
+    return isinstance(norm, FrozenBatchNorm) or (isinstance(norm, nn.BatchNorm2d) and not norm.training)
+
+
 def scale_and_shift(norm: FrozenBatchNorm | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """What a norm with fixed statistics does to each channel: a factor (C,), and then a summand (C,)."""
     scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
@@ -94,8 +99,7 @@ def convolve_and_normalise(x: Tensor, convolution: Convolution, norm: nn.Module)
     what the norm has to do, and instead of three passes over maps of millions of numbers there is one. Gradients of the
     norm's scale and shift, if they learn, flow through kernel and bias.
     """
-    fixed = isinstance(norm, FrozenBatchNorm) or (isinstance(norm, nn.BatchNorm2d) and not norm.training)
-    return convolution(x, *scale_and_shift(norm)) if fixed else norm(convolution(x))
+    return convolution(x, *scale_and_shift(norm)) if has_fixed_statistics(norm) else norm(convolution(x))
 
 
 def make_norm(kind: str, channels: int, eps: float) -> nn.Module:
