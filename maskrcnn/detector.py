@@ -61,7 +61,7 @@ class Detector:
         """For many pictures: one that finds the same, faster, and whose network is no longer there to be changed.
 
         Its `model` is a copy of this one's as it is now (`maskrcnn.model.folded`): what is written into either later
-        does not reach the other.
+        does not reach the other. Raises TypeError if the network is compiled or comes from an exported program.
         """
         return Detector(folded(self.model, self.precision), self.config, self.precision)
 

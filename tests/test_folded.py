@@ -298,6 +298,11 @@ def watched(call, used):
     return lambda detector, *arguments: used.append(detector) or call(detector, *arguments)
 
 
+def test_what_is_no_longer_made_of_layers_is_refused():
+    with pytest.raises(TypeError, match="network: found Sequential, expected a MaskRCNN"):
+        folded(nn.Sequential(network()))
+
+
 def test_export_takes_float32_and_says_what_it_does_not_take():
     model = network(NETWORKS["text"])
     program = exported(folded(model)).module()
