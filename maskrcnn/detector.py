@@ -58,7 +58,7 @@ class Detector:
         self.precision = precision
 
     def folded(self) -> Detector:
-        """For many pictures: one that finds the same, faster, and whose network is no longer there to be changed.
+        """For many pictures: one that finds the same, in bfloat16 faster, and whose network cannot be changed any more.
 
         Its `model` is a copy of this one's as it is now (`maskrcnn.model.folded`): what is written into either later
         does not reach the other. Raises TypeError if the network is compiled or comes from an exported program.
