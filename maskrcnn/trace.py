@@ -95,11 +95,14 @@ class Trace:
 def traced(model: MaskRCNN) -> Iterator[Trace]:
     """Inside, each call of a stage of this network is written down, with its values.
 
-    The names: backbone, pyramid, rpn (in it rpn/head), propose (propose/decode, propose/nms), rpn_losses,
-    roi_losses, detect (detect/pool, detect/box_head, detect/select, detect/mask_head, detect/keypoint_head). Losses
-    have sample, match and mask_targets inside. The values stay in memory as long as the trace does. Not for a network
-    that was compiled, which runs past the functions that are replaced.
+    The names: backbone, pyramid, rpn (in it rpn/head), propose (propose/decode, propose/nms), rpn_losses (with match
+    and sample), roi_losses (with choose, pool, the heads, mask_targets), detect (with pool, the heads, and select, in
+    it decode, keep_top and nms). The values stay in memory as long as the trace does. Functions that stages share, such
+    as `ops.nms`, are written down whoever calls them: run nothing else in the meantime. Raises TypeError for a network
+    that is compiled or exported, which runs past the functions that are replaced.
     """
+    if not isinstance(model, MaskRCNN):
+        raise TypeError(f"model: found {type(model).__name__}, expected a MaskRCNN")
     with recording(stages_of(model), next(model.parameters()).device.type) as trace:
         yield trace
 

@@ -1,6 +1,7 @@
 """The explanation of one picture: its data are what the network computed, and its page is safe to open and to share."""
 
 import base64
+import hashlib
 import io
 import json
 import re
@@ -15,10 +16,12 @@ from PIL import Image
 from small_model import SMALL, WITH_KEYPOINTS
 from small_text import picture as text_picture
 from small_text import save_small_weights
+from small_variants import VARIANTS
 
 from maskrcnn import boxes as box_functions
 from maskrcnn.cli import MISTAKE, main
 from maskrcnn.config import Config
+from maskrcnn.data.collate import inference_batch
 from maskrcnn.detector import Detector, load
 from maskrcnn.explain import explain, write_page
 from maskrcnn.explain.encoding import reduced, sheet
@@ -49,7 +52,7 @@ def values(found: dict) -> np.ndarray:
     return tiles[: found["count"]]
 
 
-def detector_of(model_config, **text) -> Detector:
+def detector_of(model_config) -> Detector:
     torch.manual_seed(0)
     model = MaskRCNN(model_config)
     return Detector(model, replace(Config(), model=model_config))
@@ -91,9 +94,10 @@ def test_a_sheet_of_one_value_or_of_none_is_no_error():
 
 def test_channels_are_averaged_only_where_there_are_too_many():
     small = torch.rand(4, 10, 10)
-    assert reduced(small) is not None and torch.equal(reduced(small), small)
-    large = torch.arange(4.0).view(4, 1, 1).expand(4, 700, 900)
-    assert reduced(large).numel() <= 450_000 and torch.equal(reduced(large)[:, 0, 0], torch.arange(4.0))
+    channels, factor = reduced(small)
+    assert factor == 1 and torch.equal(channels, small)
+    channels, factor = reduced(torch.arange(4.0).view(4, 1, 1).expand(4, 700, 900))
+    assert channels.shape == (4, 234, 300) and factor == 3 and torch.equal(channels[:, 0, 0], torch.arange(4.0))
 
 
 # --- What the data say ------------------------------------------------------------------------------------------------
@@ -146,6 +150,27 @@ def test_the_maps_are_those_of_the_backbone_and_the_pyramid(explained):
             assert np.abs(np.sqrt((channels**2).sum(axis=0)) - norm).max() < tolerance
 
 
+@pytest.mark.parametrize("config", VARIANTS.values(), ids=list(VARIANTS))
+def test_every_variant_has_a_page_with_the_masks_that_it_computed(photograph, tmp_path, config):
+    detector = detector_of(replace(config, box_head=replace(config.box_head, score_threshold=0.01)))
+    found = explain(detector, photograph, score_threshold=0.0)
+    detections = found.found.detections
+    count = int(detections.valid[0].sum())
+    assert len(found.data["detections"]) == count
+    masks = found.data["masks"]
+    if masks is not None:
+        size = masks["size"]
+        assert torch.equal(floats(masks["values"], -1, size, size), detections.masks[0, :count].float())
+        assert masks["box"]["size"] == config.mask_head.pooled_size
+        if masks["logits"] is not None:
+            logits = floats(masks["logits"], -1, size, size)
+            torch.testing.assert_close(logits.sigmoid(), floats(masks["values"], -1, size, size))
+    assert found.data["rois"]["box"]["size"] == config.box_head.pooled_size
+    names = [level["name"] for level in found.data["features"]]
+    assert len(set(names)) == len(names) and set(found.data["rois"]["level_names"]) <= set(names)
+    write_page(tmp_path / "page.html", found)
+
+
 def test_positive_anchors_overlap_the_detection_they_are_positive_for(explained):
     anchors = explained["anchors"]
     assert anchors["positive"]
@@ -179,8 +204,12 @@ def test_objects_have_outlines_and_keypoints_where_the_network_has(photograph, c
     found = explain(detector_of(replace(config, box_head=box_head)), photograph, score_threshold=0.0).data
     assert found["result"]["noun"] == "objects" and found["class_names"] == ["bright", "dark"]
     assert found["detections"] and all(d["shown"] for d in found["detections"])
+    for detection in found["detections"]:
+        outline = np.array(detection["polygon"]) if detection["polygon"] else np.array(detection["box"]).reshape(2, 2)
+        x1, y1, x2, y2 = detection["box"]
+        assert (outline >= (x1 - 0.1, y1 - 0.1)).all() and (outline <= (x2 + 0.1, y2 + 0.1)).all()
     if config is WITH_KEYPOINTS:
-        assert found["keypoint_names"] == ["left_end", "middle", "right_end"] and found["skeleton"] == [[0, 1], [1, 2]]
+        assert found["skeleton"] == [[0, 1], [1, 2]]
         assert all(len(d["keypoints"]) == 3 for d in found["detections"])
 
 
@@ -190,7 +219,7 @@ def test_a_picture_without_detections_has_a_page_as_well(detector, photograph, t
     assert found.data["anchors"]["positive"] == []
     none = detector_of(replace(SMALL, box_head=replace(SMALL.box_head, score_threshold=0.999)))
     found = explain(none, photograph)
-    assert found.data["detections"] == [] and found.data["masks"]["logits"] == ""
+    assert found.data["detections"] == [] and found.data["masks"]["values"] == ""
     write_page(tmp_path / "none.html", found)
 
 
@@ -221,14 +250,52 @@ def test_with_ground_truth_there_are_matches_samples_targets_and_losses(detector
     found = explain(detector, photograph, ground_truth=truth).data
     assert found["stages"][-1]["id"] == "training"
     training = found["training"]
-    assert [loss["name"] for loss in training["losses"]] == ["rpn_objectness", "rpn_box", "class", "box", "mask"]
-    assert all(np.isfinite(loss["value"]) and loss["meaning"] for loss in training["losses"])
+    batch = inference_batch(truth(text_picture(0)), detector.config.model.image)
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        expected = detector.model(batch).losses
+    assert [loss["name"] for loss in training["losses"]] == list(expected)
+    for loss in training["losses"]:  # samples are drawn anew each time, but from few positives
+        assert loss["value"] == pytest.approx(float(expected[loss["name"]]), rel=0.5) and loss["meaning"]
+    assert training["anchors"]["positive_count"] == len(training["anchors"]["positive"]) > 0
     assert [truth["ignore"] for truth in training["ground_truth"]] == [False, True]
     assert {place[4] for place in training["anchors"]["positive"]} == {0}
     positives = sum(place[4] for place in training["anchors"]["sampled"])
     assert 0 < positives <= len(training["anchors"]["sampled"]) / 2
     boxes, labels = floats(training["rois"]["boxes"], -1, 4), whole(training["rois"]["labels"])
     assert len(boxes) == len(labels) and set(labels) <= {0, 1} and sum(labels) == training["mask_targets"]["count"]
+
+
+def coco_file(path: Path, name: str, classes: list[str]) -> Path:
+    """One picture of 160 x 120 with one object, in COCO's format; the picture itself is elsewhere."""
+    content = {
+        "images": [
+            {"id": 1, "file_name": name, "width": 160, "height": 120},
+            {"id": 2, "file_name": "other.jpg", "width": 9, "height": 9},
+        ],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 40, 30], "area": 1200, "iscrowd": 0,
+             "segmentation": [[10, 10, 50, 10, 50, 40, 10, 40]]}
+        ],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(classes, start=1)],
+    }  # fmt: skip
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_cocos_file_is_enough_without_the_other_pictures(tmp_path):
+    config = replace(Config(), model=SMALL).override(["data.format=coco"])
+    image = np.zeros((120, 160, 3), np.uint8)
+    path = coco_file(tmp_path / "objects.json", "photo.png", ["bright", "dark"])
+    sample = read_targets(path, image, "photo.png", config)
+    assert sample.labels.tolist() == [1] and sample.boxes.tolist() == [[10, 10, 50, 40]]
+    with pytest.raises(ValueError, match=r"objects.json: found 2 pictures and none called nobody.png"):
+        read_targets(path, image, "nobody.png", config)
+    with pytest.raises(ValueError, match=r"photo.png is annotated as 160 x 120 pixels, found 100 x 120"):
+        read_targets(path, image[:, :100], "photo.png", config)
+    other = coco_file(tmp_path / "objects.json", "photo.png", ["dark", "bright"])
+    with pytest.raises(ValueError, match="the classes dark, bright, expected those of the network: bright, dark"):
+        read_targets(other, image, "photo.png", config)
 
 
 @pytest.mark.parametrize(
@@ -270,6 +337,22 @@ def test_the_name_of_a_picture_is_data_and_never_markup(detector, photograph, tm
     html = page(found, tmp_path)
     assert "<script>alert" not in html and "<!--.png" not in html
     assert data_of(html)["file"] == hostile and data_of(html)["weights"] == "</script><script>alert(2)</script>"
+
+
+def test_no_script_runs_but_those_of_the_page(detector, photograph, tmp_path):
+    html = page(explain(detector, photograph), tmp_path)
+    policy = re.search(r'http-equiv="Content-Security-Policy"\s+content="([^"]+)"', html)[1]
+    hashes = re.findall(r"'sha256-([^']+)'", policy)
+    scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    assert hashes == [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    assert "unsafe-inline" not in policy.partition("script-src")[2].partition(";")[0] and len(scripts) > 10
+
+
+def test_a_compiled_detector_is_refused_before_any_work(detector, photograph):
+    compiled = Detector.__new__(Detector)
+    compiled.model, compiled.config, compiled.precision = torch.nn.Identity(), detector.config, "float32"
+    with pytest.raises(TypeError, match=r"detector.model: found Identity, expected a MaskRCNN"):
+        explain(compiled, photograph)
 
 
 def test_nothing_is_loaded_from_anywhere(detector, photograph, tmp_path):

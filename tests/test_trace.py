@@ -139,6 +139,11 @@ def test_boxes_before_nms_and_the_survivors_give_the_proposals(model):
     assert_close(given["boxes"][0, kept[kept >= 0]], trace["propose"].result.boxes[0][trace["propose"].result.valid[0]])
 
 
+def test_what_runs_past_its_functions_is_refused():
+    with pytest.raises(TypeError, match=r"model: found Identity, expected a MaskRCNN"), traced(torch.nn.Identity()):
+        pass
+
+
 @pytest.mark.parametrize("config", [SMALL, WITH_KEYPOINTS], ids=["masks", "keypoints"])
 def test_every_stage_that_there_is_is_seen(config):
     model = MaskRCNN(config).train()

@@ -69,12 +69,13 @@ const InstructionSet* instructions_with(int64_t lanes) {
 }
 
 // What both ops ask for.
-const InstructionSet* checked_instructions(int64_t lanes, int64_t in_channels, int64_t out_channels) {
+const InstructionSet* checked_instructions(
+    const char* op, int64_t lanes, int64_t in_channels, int64_t out_channels) {
   const InstructionSet* instructions = instructions_with(lanes);
-  STD_TORCH_CHECK(instructions, "convolve_3x3: this processor has no registers of ", lanes, " floats");
+  STD_TORCH_CHECK(instructions, op, ": this processor has no registers of ", lanes, " floats");
   STD_TORCH_CHECK(
-      in_channels % instructions->lanes == 0 && out_channels % instructions->lanes == 0,
-      "convolve_3x3: channels must be a multiple of ", instructions->lanes);
+      in_channels % instructions->lanes == 0 && out_channels % instructions->lanes == 0, op,
+      ": channels must be a multiple of ", instructions->lanes);
   return instructions;
 }
 
@@ -82,9 +83,9 @@ Tensor transform_kernel_3x3(const Tensor& kernel, int64_t lanes) {
   STD_TORCH_CHECK(
       kernel.is_cpu() && kernel.scalar_type() == ScalarType::Float && kernel.dim() == 4 && kernel.size(0) == 3 &&
           kernel.size(1) == 3,
-      "convolve_3x3: kernel must be (3, 3, I, O) in float32, on the CPU");
+      "transform_kernel_3x3: kernel must be (3, 3, I, O) in float32, on the CPU");
   const int64_t in_channels = kernel.size(2), out_channels = kernel.size(3);
-  const InstructionSet* instructions = checked_instructions(lanes, in_channels, out_channels);
+  const InstructionSet* instructions = checked_instructions("transform_kernel_3x3", lanes, in_channels, out_channels);
 
   const Tensor contiguous = torch::stable::contiguous(kernel);
   const int64_t stride = weight_stride(in_channels, out_channels);
@@ -118,11 +119,14 @@ Tensor convolve_3x3(
       (is_bfloat16 || maps.scalar_type() == ScalarType::Float) && weights.scalar_type() == ScalarType::Float &&
           (!bias || bias->scalar_type() == ScalarType::Float),
       "convolve_3x3: maps must be float32 or bfloat16, weights and bias float32");
-  const InstructionSet* instructions = checked_instructions(lanes, in_channels, out_channels);
+  const InstructionSet* instructions = checked_instructions("convolve_3x3", lanes, in_channels, out_channels);
 
   const Tensor pixels = torch::stable::contiguous(maps, MemoryFormat::ChannelsLast);
   const Tensor all_weights = torch::stable::contiguous(weights);
-  const Tensor all_bias = bias ? torch::stable::contiguous(*bias) : weights;
+  std::optional<Tensor> all_bias;
+  if (bias) {
+    all_bias = torch::stable::contiguous(*bias);
+  }
   Tensor output = torch::stable::empty(
       {batch, out_channels, height, width}, maps.scalar_type(), std::nullopt, maps.device(), std::nullopt,
       MemoryFormat::ChannelsLast);
@@ -133,7 +137,7 @@ Tensor convolve_3x3(
   const Convolution convolution{
       pixels.const_data_ptr(), output.mutable_data_ptr(), is_bfloat16,
       static_cast<const float*>(all_weights.const_data_ptr()),
-      bias ? static_cast<const float*>(all_bias.const_data_ptr()) : nullptr,
+      all_bias ? static_cast<const float*>(all_bias->const_data_ptr()) : nullptr,
       batch, height, width, in_channels, out_channels};
   const int64_t each = working_memory(in_channels, out_channels);
   Tensor working = torch::stable::new_empty(weights, {worker_count(convolution.blocks()) * each});

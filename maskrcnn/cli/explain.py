@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Writes the page. Raises ValueError for a picture, weights or ground truth that are not what they should be."""
     out, picture = output_file(arguments.out, ".html"), Path(arguments.image)
+    out.parent.mkdir(parents=True, exist_ok=True)  # before the work, not after it: it may be impossible
     detector = load(
         arguments.weights, available_device(), all_settings(arguments), precision=arguments.precision
     )

@@ -65,18 +65,21 @@ class COCO:
         *,
         keypoints: bool = False,
         for_training: bool = False,
+        pictures: bool = True,
     ) -> None:
         """Reads the annotations below `root`, or in the file of that name; warns once if something is left out.
 
         keypoints: read those of people, from a file of its own (`person_keypoints_...`).
         for_training: leave out the pictures without any object to be found, or, with keypoints, without enough of
         them; torchvision and MMDetection do so, too.
+        pictures: look for them; without, there is only what is `annotated`.
         Raises ValueError, naming the annotation, for a file that is not what it should be, and for missing pictures.
         """
         path = find_annotations(root, split, keypoints)
         self.file = read_annotations(path)
         """What stands in the annotation file, all of it."""
-        self._folder = find_pictures(path, root, [image.file_name for image in self.file.images])
+        names = [image.file_name for image in self.file.images]
+        self._folder = find_pictures(path, root, names) if pictures else path.parent
         self.class_names = _class_names(self.file)
         self.category_ids = tuple(category.id for category in self.file.categories)
         """The id of each class in the file: that of label i + 1 is category_ids[i]."""

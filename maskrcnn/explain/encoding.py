@@ -57,10 +57,11 @@ def sheet(tiles: Tensor, low: float | None = None, high: float | None = None) ->
     }  # fmt: skip
 
 
-def reduced(channels: Tensor) -> Tensor:
-    """Channels (C, rows, columns), each averaged over squares of cells, so that a sheet of all of them stays small."""
+def reduced(channels: Tensor) -> tuple[Tensor, int]:
+    """Channels (C, rows, columns), each averaged over squares of cells, so that a sheet of all of them stays small; and
+    the cells along a side of such a square."""
     factor = max(1, math.ceil(math.sqrt(channels.numel() / _MOST_PIXELS)))
-    return F.avg_pool2d(channels[None].float(), factor, ceil_mode=True)[0]
+    return F.avg_pool2d(channels[None].float(), factor, ceil_mode=True)[0], factor
 
 
 def photograph(pixels: np.ndarray) -> str:

@@ -20,6 +20,7 @@ from maskrcnn.detector import Detector, Found
 from maskrcnn.explain import network
 from maskrcnn.explain.stages import STAGES, TIMES, TRAINING, Stage
 from maskrcnn.explain.training import training
+from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.objects import WORTH_SHOWING
 from maskrcnn.precision import computing_in
 from maskrcnn.sample import Sample
@@ -51,10 +52,12 @@ def explain(
 ) -> Explanation:
     """Runs the detector on a picture file, and once more, if there is ground truth, as training would see it.
 
-    weights: what they are called on the page. score_threshold: as for the detector. ground_truth: called with the
-    picture (H, W, 3) uint8, gives the sample with what is in it (`maskrcnn.explain.targets.read_targets`).
-    Raises what the detector and `ground_truth` raise.
+    weights: what they are called on the page, if they have a name. score_threshold: as for the detector. ground_truth:
+    called with the picture (H, W, 3) uint8, gives the sample with what is in it (`maskrcnn.explain.targets`).
+    Raises what the detector and `ground_truth` raise, and TypeError for a detector that is compiled or exported.
     """
+    if not isinstance(detector.model, MaskRCNN):
+        raise TypeError(f"detector.model: found {type(detector.model).__name__}, expected a MaskRCNN")
     path = Path(picture)
     image = read_image(path)
     sample = None if ground_truth is None else ground_truth(image)
@@ -65,8 +68,8 @@ def explain(
     config, model, finds_text = detector.config.model, detector.model, detector.config.finds_text
     detections = _detections(detector, trace, found, score_threshold)
     boxes = torch.tensor([d["box"] for d in detections if d["shown"]], dtype=torch.float32).view(-1, 4)
-    candidates = network.candidates(trace, config.box_head)
-    for detection, roi in zip(detections, candidates["of_detections"], strict=True):
+    candidates, rois = network.candidates(trace, config.box_head)
+    for detection, roi in zip(detections, rois, strict=True):
         detection["roi"] = roi
     data = {
         "title": f"{path.name}: one picture through Mask R-CNN",
@@ -79,23 +82,22 @@ def explain(
         "features": network.features(trace, model),
         "anchors": network.anchors(trace, model, boxes),
         "proposals": network.proposals(trace, model),
-        "rois": network.rois(trace, model, candidates),
+        "rois": network.rois(trace, model, rois),
         "candidates": candidates,
         "detections": detections,
-        "masks": network.masks(trace, model, detector.config.text.mask_threshold if finds_text else 0.5),
-        "keypoint_names": list(config.keypoint_head.names) if config.keypoint_head.enabled else [],
+        "masks": network.masks(trace, model, _mask_threshold(detector)),
         "skeleton": _skeleton(detector),
         "result": {
             "threshold": _threshold(detector, score_threshold),
             "noun": "texts" if finds_text else "objects",
         },
-        "time": _times(trace),
+        "time": _times(trace, "scaling, outlines" if finds_text else "scaling, pasting"),
         "training": None,
     }
     stages = [_stage(stage, trace, batch) for stage in STAGES]
     if sample is not None:
         of_training = _training_trace(detector, replace(sample, image=image))
-        data["training"] = training(*of_training, model, sample)
+        data["training"] = training(*of_training, model)
         stages.append(_stage(TRAINING, of_training[0], batch))
     return Explanation(data | {"stages": stages}, found)
 
@@ -163,6 +165,14 @@ def _threshold(detector: Detector, score_threshold: float | None) -> float:
     return detector.config.text.score_threshold if detector.config.finds_text else WORTH_SHOWING
 
 
+def _mask_threshold(detector: Detector) -> float | None:
+    """From which value on a cell of a mask belongs to what is reported; None where planes are fitted instead."""
+    text = detector.config.text
+    if not detector.config.finds_text:
+        return 0.5
+    return None if text.outlines == "planes" else text.mask_threshold
+
+
 def _skeleton(detector: Detector) -> list[list[int]]:
     head = detector.config.model.keypoint_head
     if not head.enabled:
@@ -188,10 +198,10 @@ def _stage(stage: Stage, trace: Trace, batch: Batch) -> dict[str, Any]:
     }
 
 
-def _times(trace: Trace) -> Sequence[dict[str, Any]]:
-    """Milliseconds of each part, without those inside it; what is outside of the network comes last."""
+def _times(trace: Trace, outside: str) -> Sequence[dict[str, Any]]:
+    """Milliseconds of each part, without those inside it; what is outside of the network, called so, comes last."""
     taken = {name: sum(call.seconds for call in trace.calls if call.name in calls) for name, calls in TIMES.items()}
-    taken["reading, scaling, outlines"] = trace.seconds_outside
+    taken[outside] = trace.seconds_outside
     there = {call.name for call in trace.calls}
     return [
         {"name": name, "milliseconds": 1e3 * seconds}

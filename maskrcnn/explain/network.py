@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from maskrcnn import boxes as box_functions
+from maskrcnn import ops
 from maskrcnn.config import BoxHeadConfig, ModelConfig
 from maskrcnn.explain.encoding import float32, int32, photograph, reduced, sheet, uint8
+from maskrcnn.model.mask_head import MaskHead
 from maskrcnn.model.mask_rcnn import MaskRCNN
 from maskrcnn.structures import Batch
 from maskrcnn.targets.matching import POSITIVE, match
@@ -47,34 +49,53 @@ def picture(batch: Batch, config: ModelConfig) -> dict[str, Any]:
 
 
 def features(trace: Trace, model: MaskRCNN) -> list[dict[str, Any]]:
-    """The maps of the backbone and of the pyramid: the norm over channels, and the channels."""
-    levels = []
-    for letter, module in (("C", "backbone"), ("P", "pyramid")):
-        maps_of_levels, strides = trace[module].result, getattr(model, module).strides
-        for maps, stride, name in zip(maps_of_levels, strides, level_names(strides, letter), strict=False):
-            levels.append(
-                {
-                    "name": name,
-                    "stride": stride,
-                    "norm": sheet(maps[0].float().norm(dim=0)[None]),
-                    "channels": sheet(reduced(maps[0])),
-                    "channel_count": maps.shape[1],
-                }
-            )
+    """The maps of the backbone and, where there is one, of the pyramid: the norm over channels, and the channels.
+
+    kind: "backbone"; "merged" (a map of the pyramid with a coarser one above it), "coarsest" (the backbone's last,
+    projected), "extra" (every second cell of that, for the RPN's largest anchors alone).
+    """
+    from_backbone = trace["backbone"].result
+    levels = [
+        _level("backbone", f"C{round(math.log2(stride))}", stride, maps)
+        for maps, stride in zip(from_backbone, model.backbone.strides, strict=False)
+    ]
+    if has_pyramid(model):
+        kinds = [*["merged"] * (len(from_backbone) - 1), "coarsest", "extra"]
+        for kind, name, stride, maps in zip(
+            kinds, level_names(model), model.pyramid.strides, trace["pyramid"].result, strict=True
+        ):
+            levels.append(_level(kind, name, stride, maps))
     return levels
 
 
-def level_names(strides: Sequence[float], letter: str = "P") -> list[str]:
-    """P2 for a stride of 4, P3 for one of 8, and so on (FPN section 3)."""
-    return [f"{letter}{round(math.log2(stride))}" for stride in strides]
+def _level(kind: str, name: str, stride: int, maps: Tensor) -> dict[str, Any]:
+    channels, factor = reduced(maps[0])
+    return {
+        "kind": kind,
+        "name": name,
+        "stride": stride,
+        "norm": sheet(maps[0].float().norm(dim=0)[None]),
+        "channels": sheet(channels) | {"factor": factor},
+        "channel_count": maps.shape[1],
+    }
+
+
+def has_pyramid(model: MaskRCNN) -> bool:
+    """Whether regions come from a pyramid, and not from one map of the backbone."""
+    return model.config.variant.features == "pyramid"
+
+
+def level_names(model: MaskRCNN) -> list[str]:
+    """Of the maps that regions come from: P2 for a stride of 4, P3 for one of 8 (FPN section 3), or C4 without FPN."""
+    letter = "P" if has_pyramid(model) else "C"
+    return [f"{letter}{round(math.log2(stride))}" for stride in model.pyramid.strides]
 
 
 def anchors(trace: Trace, model: MaskRCNN, detected: Tensor) -> dict[str, Any]:
     """The anchors of each level, what the RPN says of them, and which would be positive for the boxes (D, 4)."""
     outputs, config = trace["rpn"].result, model.config.rpn
     per_cell = model.rpn.anchor_generator.anchors_per_cell
-    names = level_names(model.pyramid.strides)
-    levels = []
+    names, levels = level_names(model), []
     for index, (maps, of_level) in enumerate(zip(trace["pyramid"].result, outputs.anchors, strict=True)):
         rows, columns = maps.shape[-2:]
         grid = of_level.view(rows, columns, per_cell, 4)
@@ -96,14 +117,15 @@ def anchors(trace: Trace, model: MaskRCNN, detected: Tensor) -> dict[str, Any]:
         "levels": levels,
         "positive_iou": config.positive_iou,
         "negative_iou": config.negative_iou,
-        "positive": positive_anchors(trace, model, detected),
+        **positive_anchors(trace, model, detected),
     }
 
 
-def positive_anchors(trace: Trace, model: MaskRCNN, truths: Tensor) -> list[list[float]]:
-    """[level, row, column, anchor, truth, IoU] of each anchor that would be positive for boxes (G, 4)."""
+def positive_anchors(trace: Trace, model: MaskRCNN, truths: Tensor) -> dict[str, Any]:
+    """How many anchors would be positive for boxes (G, 4), and of the best of them level, row, column, anchor, box and
+    IoU."""
     if len(truths) == 0:
-        return []
+        return {"positive": [], "positive_count": 0}
     config, of_levels = model.config.rpn, trace["rpn"].result.anchors
     everything = torch.cat(of_levels)
     truths = truths.to(everything.device)
@@ -117,14 +139,16 @@ def positive_anchors(trace: Trace, model: MaskRCNN, truths: Tensor) -> list[list
         low_quality=config.low_quality,
         low_quality_iou=config.low_quality_iou,
     )
-    chosen = (matches.label[0] == POSITIVE).nonzero().flatten()[:_MOST_POSITIVES]
-    places = anchor_places(trace, model, chosen)
-    rows = []
-    for place, index in zip(places, chosen.tolist(), strict=True):
-        truth = int(matches.ground_truth[0, index])
-        overlap = float(box_functions.iou(everything[index][None], truths[truth][None]))
-        rows.append([*place, truth, round(overlap, 4)])
-    return rows
+    positive = (matches.label[0] == POSITIVE).nonzero().flatten()
+    truth = matches.ground_truth[0, positive]
+    overlap = box_functions.iou(everything[positive][:, None], truths[truth][:, None]).flatten()
+    best = overlap.topk(min(len(overlap), _MOST_POSITIVES)).indices.sort().values
+    places = anchor_places(trace, model, positive[best])
+    rows = zip(places, truth[best].tolist(), overlap[best].tolist(), strict=True)
+    return {
+        "positive": [[*place, of, round(iou, 4)] for place, of, iou in rows],
+        "positive_count": len(positive),
+    }
 
 
 def anchor_places(trace: Trace, model: MaskRCNN, index: Tensor) -> list[list[int]]:
@@ -144,7 +168,7 @@ def anchor_places(trace: Trace, model: MaskRCNN, index: Tensor) -> list[list[int
 
 def proposals(trace: Trace, model: MaskRCNN) -> dict[str, Any]:
     """The boxes before the NMS of proposals, and which of them it kept."""
-    call = _of_inference(trace, "propose/nms")
+    call = trace["propose/nms"]
     given = call.arguments
     kept = call.result[0]
     return {
@@ -154,14 +178,14 @@ def proposals(trace: Trace, model: MaskRCNN) -> dict[str, Any]:
         "kept": int32(kept[kept >= 0]),
         "iou": given["iou_threshold"],
         "max_keep": given["max_keep"],
-        "level_names": level_names(model.pyramid.strides),
+        "level_names": level_names(model),
     }
 
 
-def rois(trace: Trace, model: MaskRCNN, found: dict[str, Any]) -> dict[str, Any]:
+def rois(trace: Trace, model: MaskRCNN, of_detections: Sequence[int]) -> dict[str, Any]:
     """The RoIs of the box head: what was pooled for each, and what the head says of it.
 
-    found: what `candidates` gives, whose detections have all their channels shown.
+    of_detections: those that became detections, which have all their channels shown.
     """
     given, config = trace["detect/select"].arguments, model.config.box_head
     logits = given["logits"][0][given["proposals"].valid[0]]  # (R, K)
@@ -174,13 +198,15 @@ def rois(trace: Trace, model: MaskRCNN, found: dict[str, Any]) -> dict[str, Any]
     refined = box_functions.decode(own, boxes, config.box_weights, config.clamp_both_sides)
     refined = box_functions.clip(refined[None], given["image_sizes"])[0]
     pooled = trace.all("detect/pool")[0].result[0][: len(boxes)].float()
-    shown = dict.fromkeys([*found["of_detections"], *range(len(boxes))])
+    shown = dict.fromkeys([*of_detections, *range(len(boxes))])
     return {
         "boxes": float32(boxes),
         "strides": [float(stride) for stride in model.pyramid.pooled_strides],
-        "level_names": level_names(model.pyramid.pooled_strides),
-        "finest_size": 56,
-        "box": _pooling(config) | {"pooled_norm": sheet(pooled.norm(dim=1)), "size": pooled.shape[-1]},
+        "level_names": level_names(model)[: len(model.pyramid.pooled_strides)],
+        "finest_size": ops.FINEST_SIZE,
+        "roi_layer": model.config.variant.roi_layer,
+        "through_fifth_stage": model.config.variant.features == "c4",
+        "box": _pooling(config) | {"pooled_norm": sheet(pooled.norm(dim=1)), "cells": pooled.shape[-1]},
         "pooled": {str(index): sheet(pooled[index]) for index in list(shown)[:_MOST_POOLED] if index < len(boxes)},
         "top": int32(_padded(best.indices)),
         "top_scores": float32(_padded(best.values)),
@@ -191,8 +217,8 @@ def rois(trace: Trace, model: MaskRCNN, found: dict[str, Any]) -> dict[str, Any]
     }
 
 
-def candidates(trace: Trace, config: BoxHeadConfig) -> dict[str, Any]:
-    """The boxes before the NMS of detections, which of them it kept, and the RoI of each (`of_detections`)."""
+def candidates(trace: Trace, config: BoxHeadConfig) -> tuple[dict[str, Any], list[int]]:
+    """The boxes before the NMS of detections, and which of them it kept; and of each that it kept the RoI."""
     select, call = trace["detect/select"].arguments, trace["detect/select/nms"]
     given = call.arguments
     real = given["scores"][0] > -math.inf
@@ -204,7 +230,7 @@ def candidates(trace: Trace, config: BoxHeadConfig) -> dict[str, Any]:
         factor = select["image_sizes"][0].to(boxes.dtype) / select["original_sizes"][0].to(boxes.dtype)
         boxes = boxes * factor.flip(0).repeat(2)
     roi = trace["detect/select/keep_top"].result.index[0] // (select["logits"].shape[-1] - 1)
-    return {
+    section = {
         "boxes": float32(boxes[real]),
         "scores": float32(given["scores"][0][real]),
         "labels": int32(given["groups"][0][real]),
@@ -213,24 +239,32 @@ def candidates(trace: Trace, config: BoxHeadConfig) -> dict[str, Any]:
         "iou": given["iou_threshold"],
         "max_keep": given["max_keep"],
         "score_threshold": config.score_threshold,
-        "of_detections": roi[kept].tolist(),
     }
+    return section, roi[kept].tolist()
 
 
-def masks(trace: Trace, model: MaskRCNN, threshold: float) -> dict[str, Any] | None:
-    """Of each detection: the logits of its mask, and the features that they were made from."""
-    if model.roi_heads.mask_head is None:
+def masks(trace: Trace, model: MaskRCNN, threshold: float | None) -> dict[str, Any] | None:
+    """Of each detection: the cells of its mask, the logits behind them, and the features that they were made from.
+
+    threshold: from which value on a cell belongs to the object; None where no cut decides it. There are no logits from
+    heads whose cells are no sigmoid of one number: those that learn pyramids, or let classes compete.
+    """
+    head = model.roi_heads.mask_head
+    if head is None:
         return None
     config, found = model.config.mask_head, trace["detect"].result
     count = int(found.valid[0].sum())
-    logits = trace["detect/mask_head"].result[0][:count]
+    values = found.masks[0][:count]
+    has_logits = type(head).probabilities is MaskHead.probabilities
     pooled = trace.all("detect/pool")[1].result[0][:count].float()
     return {
-        "size": logits.shape[-1],
-        "logits": float32(logits),
+        "size": values.shape[-1],
+        "values": float32(values),
+        "logits": float32(trace["detect/mask_head"].result[0][:count]) if has_logits else None,
         "threshold": threshold,
         "kind": "pyramid" if config.targets == "pyramid" else "mask",
-        "box": _pooling(config) | {"size": pooled.shape[-1]},
+        "paste": config.paste,
+        "box": _pooling(config) | {"cells": pooled.shape[-1]},
         "pooled_norm": sheet(pooled.norm(dim=1)),
         "pooled": {str(index): sheet(pooled[index]) for index in range(min(count, _MOST_POOLED))},
     }
@@ -238,11 +272,6 @@ def masks(trace: Trace, model: MaskRCNN, threshold: float) -> dict[str, Any] | N
 
 def _pooling(head: Any) -> dict[str, Any]:
     return {"size": head.pooled_size, "sampling_ratio": head.sampling_ratio, "aligned": head.aligned}
-
-
-def _of_inference(trace: Trace, name: str) -> Any:
-    """The last call of this name: a network that gives losses, too, proposes for training first."""
-    return trace.all(name)[-1]
 
 
 def _padded(best: Tensor) -> Tensor:

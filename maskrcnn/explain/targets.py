@@ -11,9 +11,11 @@ from maskrcnn.config import Config
 from maskrcnn.data.coco import COCO
 from maskrcnn.data.numbered_pictures import NumberedPictures
 from maskrcnn.data.sources import FORMATS
+from maskrcnn.evaluate_objects import check_keypoints
 from maskrcnn.sample import Sample
 
-_LARGEST = 2**30
+_LARGEST = 2**24
+"""Bytes of one picture's annotations: a thousand times as many as any has."""
 
 
 def read_targets(annotations: str | os.PathLike, image: np.ndarray, name: str, config: Config) -> Sample:
@@ -47,7 +49,7 @@ def read_targets(annotations: str | os.PathLike, image: np.ndarray, name: str, c
 
 
 def _from_coco(path: Path, image: np.ndarray, name: str, config: Config) -> Sample:
-    data = COCO(path, keypoints=config.model.keypoint_head.enabled)
+    data = COCO(path, keypoints=config.model.keypoint_head.enabled, pictures=False)
     if name not in data.names:
         raise ValueError(f"{path}: found {len(data)} pictures and none called {name}")
     if data.class_names != config.model.class_names:
@@ -55,6 +57,7 @@ def _from_coco(path: Path, image: np.ndarray, name: str, config: Config) -> Samp
             f"{path}: found the classes {', '.join(data.class_names)}, expected those of the network: "
             f"{', '.join(config.model.class_names)}"
         )
+    check_keypoints(config.model, data)
     index = data.names.index(name)
     height, width = data.picture_size(index)
     if (height, width) != image.shape[:2]:

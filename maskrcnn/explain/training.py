@@ -9,7 +9,6 @@ from torch import Tensor
 from maskrcnn.explain.encoding import float32, int32, sheet, uint8
 from maskrcnn.explain.network import anchor_places, positive_anchors
 from maskrcnn.model.mask_rcnn import MaskRCNN
-from maskrcnn.sample import Sample
 from maskrcnn.structures import Batch
 from maskrcnn.trace import Trace
 
@@ -23,12 +22,10 @@ MEANINGS = {
 }
 
 
-def training(
-    trace: Trace, batch: Batch, losses: dict[str, Tensor], model: MaskRCNN, sample: Sample
-) -> dict[str, Any]:
-    """Matches, samples, mask targets and losses of one picture.
+def training(trace: Trace, batch: Batch, losses: dict[str, Tensor], model: MaskRCNN) -> dict[str, Any]:
+    """Matches, samples, mask targets and losses of one picture, whose don't-care regions are ignored.
 
-    trace, losses: of a forward pass with the targets of `batch`; sample: where the ground truth comes from.
+    trace, losses: of a forward pass with the targets of `batch`.
     """
     targets = batch.targets
     real = targets.valid[0] | targets.ignore[0]
@@ -43,21 +40,20 @@ def training(
             for name, value in losses.items()
         ],
         "ground_truth": [
-            {"box": box, "label": label, "ignore": ignore, "polygon": None}
+            {"box": box, "label": label, "ignore": ignore}
             for box, label, ignore in zip(
                 targets.boxes[0][real].tolist(), targets.labels[0][real].tolist(), targets.ignore[0][real].tolist(),
                 strict=True,
             )
         ],
         "anchors": {
-            "positive": positive_anchors(trace, model, targets.boxes[0][targets.valid[0]]),
+            **positive_anchors(trace, model, targets.boxes[0][targets.valid[0]]),
             "sampled": [[*place, int(is_positive)] for place, is_positive in zip(places, positive, strict=True)],
         },
         "rois": {
             "boxes": float32(chosen.boxes[0][valid]),
             "labels": int32(chosen.labels[0][valid]),
             "positive": uint8(chosen.positive[0][valid]),
-            "ground_truth": int32(chosen.ground_truth[0][valid]),
         },
         **_masks(trace, model, chosen.positive[0]),
     }  # fmt: skip
@@ -66,9 +62,9 @@ def training(
 def _masks(trace: Trace, model: MaskRCNN, positive: Tensor) -> dict[str, Any]:
     """Targets of the positive RoIs, which come first, beside what the head says of them."""
     if model.roi_heads.mask_head is None:
-        return {"mask_targets": None, "mask_logits": None}
+        return {"mask_targets": None, "mask_answers": None}
     goal = trace["roi_losses/mask_targets"].result[0]
     logits = trace["roi_losses/mask_head"].result
     said = model.roi_heads.mask_head.probabilities(logits)[0]
     count = int(positive.sum())
-    return {"mask_targets": sheet(goal[:count], 0.0, 1.0), "mask_logits": sheet(said[:count], 0.0, 1.0)}
+    return {"mask_targets": sheet(goal[:count], 0.0, 1.0), "mask_answers": sheet(said[:count], 0.0, 1.0)}

@@ -31,8 +31,9 @@ def folded(network: MaskRCNN, precision: Precision = "float32") -> MaskRCNN:
 
     It is made of the weights as they are now and shares none of them. Training goes on with `network`, and what that
     learns is not in the copy: fold again. The copy itself does not change: its tensors are inference tensors, which,
-    outside `torch.inference_mode`, raise RuntimeError when they are written to or asked for gradients. Raises TypeError
-    for what has been compiled or exported, which is no longer made of layers.
+    outside `torch.inference_mode`, raise RuntimeError when they are written to or asked for gradients; inside it
+    nothing stops anybody, and nothing made of a kernel follows. Raises TypeError for what has been compiled or
+    exported, which is no longer made of layers.
 
     In bfloat16, kernels that can go by Winograd's algorithm are kept as the kernel, for small maps, and transformed,
     for large ones, in float32. Of a ResNet-50 the second are 134 MiB, and halving all kernels saves 84. In float32

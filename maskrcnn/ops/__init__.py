@@ -45,6 +45,10 @@ __all__ = [
 ]
 
 
+FINEST_SIZE = 56.0
+"""Pixels along a side: RoIs of up to twice that read the finest level of a pyramid (224 / 4, FPN equation 1)."""
+
+
 def nms(boxes: Tensor, scores: Tensor, groups: Tensor | None = None, *, iou_threshold: float, max_keep: int) -> Tensor:
     """Non-maximum suppression: of boxes that overlap, only the one with the best score survives.
 
@@ -110,7 +114,7 @@ def pyramid_roi_align(
     strides: Sequence[float],
     sampling_ratio: int,
     aligned: bool,
-    finest_size: float = 56.0,
+    finest_size: float = FINEST_SIZE,
 ) -> Tensor:
     """RoIAlign (Mask R-CNN section 3) of each RoI, from the pyramid level that suits its size (FPN equation 1).
 

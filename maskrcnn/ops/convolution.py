@@ -47,7 +47,8 @@ def convolve(
     of being kept until then: of a whole backbone they would take as much memory as its weights.
 
     transformed: what `transformed_kernel` made of this kernel, so that it need not be made again. It is taken only
-    where there is no scale and the kernel is an inference tensor, which nothing can have been written into since.
+    where there is no scale and the kernel is an inference tensor, into which nothing was written since, unless in
+    `torch.inference_mode`.
     """
     shape = _Shape(stride, padding, dilation, groups)
     maps = _as_computed(maps)
