@@ -15,7 +15,9 @@ function showsBins({ through_fifth_stage: throughFifthStage, box }) {
 /** How the network gets features of fixed size, as sentences. */
 function describeLayer(rois) {
   const bins = `${rois.box.size} × ${rois.box.size} bins`;
-  const level = rois.strides.length > 1 ? ', on the level that suits its size,' : '';
+  const levels = rois.strides.length > 1;
+  const level = levels ? ', on the level that suits its size,' : '';
+  const onLevel = levels ? 'on the level that suits its size, ' : '';
   const sentences = {
     align: [
       `RoIAlign cuts the region into ${bins}${level} and ` +
@@ -29,16 +31,16 @@ function describeLayer(rois) {
       `Like RoIAlign it cuts the region into ${bins}${level} without rounding a coordinate.`,
     ],
     pool: [
-      `This network pools by RoIPool: it rounds the region to whole cells, cuts it into ${bins}${level} of whole ` +
-        'cells again, and takes the largest value in each.',
+      `This network pools by RoIPool: ${onLevel}it rounds the region to whole cells, and again every one of its ` +
+        `${bins}, and takes the largest value in each.`,
     ],
     warp: [
-      'This network pools by RoIWarp: it rounds the region to whole cells, as RoIPool does, and then cuts it into ' +
-        `${bins}${level} and interpolates, as RoIAlign does.`,
+      `This network pools by RoIWarp: ${onLevel}it rounds the region to whole cells, as RoIPool does, then cuts it ` +
+        `into ${bins} and interpolates, as RoIAlign does.`,
     ],
     warp_max: [
-      'This network pools by RoIWarp, with the largest sample of each bin: it rounds the region to whole cells, as ' +
-        `RoIPool does, and then cuts it into ${bins}${level} and interpolates, as RoIAlign does.`,
+      `This network pools by RoIWarp: ${onLevel}it rounds the region to whole cells, as RoIPool does, then cuts it ` +
+        `into ${bins} and interpolates, as RoIAlign does. Of the samples of a bin the largest counts.`,
     ],
   }[rois.roi_layer];
   return rois.through_fifth_stage

@@ -91,9 +91,13 @@ defineStage({
       );
       const here = anchors.positive.filter((entry) => entry[0] === index).length;
       const total = levels.reduce((sum, one) => sum + one.rows * one.columns * one.cell.length, 0);
+      const own = level().rows * level().columns * level().cell.length;
+      const { name } = level();
       count.textContent =
-        `${grouped(total)} anchors on all levels, ${grouped(level().rows * level().columns * level().cell.length)} ` +
-        `of them on ${level().name}. Positive: ${bestOfAll(anchors)}, on ${level().name} ${grouped(here)}.`;
+        levels.length === 1
+          ? `${grouped(total)} anchors. Positive: ${bestOfAll(anchors)}.`
+          : `${grouped(total)} anchors on all levels, ${grouped(own)} of them on ${name}. ` +
+            `Positive: ${bestOfAll(anchors)}, on ${name} ${grouped(here)}.`;
     };
 
     const draw = (view) => {
