@@ -19,29 +19,37 @@ function fill(parent, ...children) {
   parent.replaceChildren(...children.filter((child) => child !== null && child !== undefined));
 }
 
-/** @returns {{root: HTMLElement, input: HTMLInputElement, get: () => number, set: (value: number) => void}} */
+/**
+ * A slider. The browser rounds what its input holds to steps, so the exact value (a threshold of 0.333, say) is kept
+ * beside it until a hand moves the slider.
+ *
+ * @returns {{root: HTMLElement, get: () => number, set: (value: number) => void, limit: (most: number) => void}}
+ */
 function createSlider({ id, label, min, max, step, value, format = (number) => String(number), onInput }) {
+  let exact = value;
   const input = element('input', { type: 'range', id, min, max, step, value });
   const output = element('output', { for: id });
   const show = () => {
-    output.textContent = format(Number(input.value));
+    output.textContent = format(exact);
     input.setAttribute('aria-valuetext', output.textContent);
   };
   input.addEventListener('input', () => {
+    exact = Number(input.value);
     show();
-    onInput(Number(input.value));
+    onInput(exact);
   });
   show();
   return {
     root: element('div', { class: 'control slider' }, element('label', { for: id }, label), input, output),
-    input,
-    get: () => Number(input.value),
+    get: () => exact,
     set: (number) => {
+      exact = number;
       input.value = String(number);
       show();
     },
     limit: (most) => {
       input.max = String(most);
+      exact = Math.min(exact, most);
       input.disabled = most <= Number(input.min);
       show();
     },
@@ -196,6 +204,13 @@ const MINUS = '\u2212';
 /** A number with so many digits after the point, with a minus that is as wide as a plus. */
 function fixed(number, digits) {
   return Number.isFinite(number) ? number.toFixed(digits).replace('-', MINUS) : String(number).replace('-', MINUS);
+}
+
+/** A threshold: in hundredths, unless it needs more digits, as 0.333 does. */
+function thresholdText(number) {
+  const hundredths = fixed(number, 2);
+  const all = String(Number(number.toFixed(6)));
+  return all.length > hundredths.length ? all : hundredths;
 }
 
 /** A number in about three digits. */

@@ -229,14 +229,14 @@ function cellsOfPixels(low, high, length, cells) {
  * A mask of size x size cells over a box, looked up at the centre of each pixel: bilinear between the centres of cells,
  * fading to 0 over the edge of the box (`ops.paste_masks`, convention "pixel_centres").
  *
- * @param {Float32Array} logits size * size
+ * @param {Float32Array} cellValues size * size: probabilities, or the heights of a pyramid
  * @param {number[]} box in network pixels
  * @param {number} width of the canvas, in its own pixels
  * @param {number} scale canvas pixels per network pixel
- * @returns {{x: number, y: number, width: number, height: number, values: Float32Array}} the probabilities of the
+ * @returns {{x: number, y: number, width: number, height: number, values: Float32Array}} the values at the
  *   canvas pixels around the box
  */
-function pasteMask(logits, size, box, width, height, scale) {
+function pasteMask(cellValues, size, box, width, height, scale) {
   const [x1, y1, x2, y2] = Array.from(box, (corner) => round32(corner * scale));
   const columns = cellsOfPixels(x1, x2, width, size);
   const rows = cellsOfPixels(y1, y2, height, size);
@@ -246,7 +246,7 @@ function pasteMask(logits, size, box, width, height, scale) {
   const cells = new Float32Array(ring * ring);
   for (let row = 0; row < size; row++) {
     for (let column = 0; column < size; column++) {
-      cells[(row + 1) * ring + column + 1] = sigmoid(logits[row * size + column]);
+      cells[(row + 1) * ring + column + 1] = cellValues[row * size + column];
     }
   }
   const blend = (first, second, part) => round32(round32(round32(1 - part) * first) + round32(part * second));

@@ -15,10 +15,10 @@ function describePage(data) {
     document.getElementById('page-summary'),
     `${counted(count, noun, noun)} found in `,
     element('b', {}, data.file),
-    ` (${width} × ${height} pixels) with the weights `,
-    element('b', {}, data.weights),
-    '. Here is how, stage by stage. The numbers come from one run of the network; what you ' +
-      'move is computed here, in the page. ',
+    ` (${width} × ${height} pixels)`,
+    ...(data.weights ? [' with the weights ', element('b', {}, data.weights)] : []),
+    '. Here is how, stage by stage. Boxes, scores and maps are those of a run of the network; what you move is ' +
+      'computed here, in the page. ',
     element('span', { class: 'quiet' }, `Made with ${versions}.`),
   );
 }
@@ -124,7 +124,7 @@ async function main() {
       links.set(stage.id, link);
     });
   followReader(links);
-  if (location.hash) document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
+  if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
   document.documentElement.dataset.ready = 'true';
 }
 

@@ -9,10 +9,8 @@ const COLOURS = {
   sky: '#56b4e9',
   green: '#009e73',
   yellow: '#f0e442',
-  blue: '#0072b2',
   vermilion: '#d55e00',
   purple: '#cc79a7',
-  black: '#000000',
   white: '#ffffff',
 };
 

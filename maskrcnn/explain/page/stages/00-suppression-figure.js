@@ -81,7 +81,7 @@ function buildSuppression(page, body, what) {
       max: 1,
       step: 0.01,
       value,
-      format: (at) => fixed(at, 2),
+      format: thresholdText,
       onInput: changed,
     });
   const score = threshold('score', 'Score at least', what.scoreThreshold, what.scoreThreshold);

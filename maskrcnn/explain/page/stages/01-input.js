@@ -79,6 +79,11 @@ defineStage({
         element('h3', {}, `Pixel x ${point.x}, y ${point.y}${inside ? '' : ', padding'}`),
         createTable(['', 'v', 'mean', 'deviation', 'normalised'], rows),
         element('p', { class: 'quiet' }, `normalised = (v / 255 ${MINUS} mean) / deviation`),
+        element(
+          'p',
+          { class: 'quiet' },
+          'Values are read from the page’s compressed copy, so they may be a few hundredths off.',
+        ),
       );
       return rows.map((row) => row[4]).join(',');
     };

@@ -2,17 +2,17 @@
 
 // The maps of the backbone and of the pyramid, over the picture.
 
-/** By how much a reduced map is coarser than the level itself: cells of the level along a side of one of its cells. */
-function reduction(levelColumns, columns) {
-  let factor = 1;
-  while (Math.ceil(levelColumns / factor) > columns) factor++;
-  return factor;
-}
-
-function describeLevel({ name }) {
-  return name.startsWith('C')
+/** Where a level comes from. `before` is the level listed before it, if any. */
+function describeLevel({ name, kind }, before) {
+  if (kind === 'merged')
+    return `${name} is a level of the pyramid: what the backbone saw at this size, and what the coarser levels know.`;
+  if (kind === 'coarsest')
+    return `${name} is the backbone’s last map with the pyramid’s number of channels; no coarser level adds to it.`;
+  if (kind === 'extra')
+    return `${name} is every second cell of ${before.name}. Only the RPN uses it, for its largest anchors.`;
+  return before
     ? `${name} is made by the backbone, from the finer level before it.`
-    : `${name} is a level of the pyramid: what the backbone saw at this size, and what the coarser levels know.`;
+    : `${name} is made by the backbone, and is the first of its maps that is shown.`;
 }
 
 /** All levels, with the chosen one marked. */
@@ -32,7 +32,7 @@ defineStage({
   id: 'features',
   lead: ({ data }) => [
     'The backbone, a convolutional network, turns the picture into maps of ever fewer cells and ever more channels.',
-    data.features.some(({ name }) => name === 'P3') &&
+    data.features.some(({ kind }) => kind === 'merged') &&
       'The pyramid (P) then lets coarse levels, which know what is there, tell the fine ones, which know where.',
     'Bright is where the vector of channels is long: there the network has noticed something.',
   ],
@@ -42,8 +42,9 @@ defineStage({
       norm: openSheet(level.norm, () => figure.update()),
       channels: openSheet(level.channels, () => figure.update()),
     }));
-    const first = levels.findIndex((level) => level.name === 'P3');
-    let index = Math.max(0, first);
+    // Begins at a level for small things, or without a pyramid at the one that RoIs are pooled from.
+    const first = ['P3', page.data.rois.level_names[0]].map((name) => levels.findIndex((one) => one.name === name));
+    let index = first.find((place) => place >= 0) ?? 0;
     let cell = { row: 0, column: 0 };
     let seeksPeak = true;
     const note = element('div', {});
@@ -56,13 +57,14 @@ defineStage({
     const currentMap = () => {
       const sheet = showsNorm() ? level().norm : level().channels;
       const map = sheet.tile(showsNorm() ? 0 : channel.get());
-      return { map, stride: level().stride * reduction(level().norm.columns, sheet.columns), ...sheet };
+      const factor = showsNorm() ? 1 : sheet.factor;
+      return { map, factor, stride: level().stride * factor, ...sheet };
     };
 
     const draw = (view) => {
       drawPicture(view, page);
-      fill(note, levelTable(levels, level()), element('p', {}, describeLevel(level())));
-      const { map, stride, rows, columns } = currentMap();
+      fill(note, levelTable(levels, level()), element('p', {}, describeLevel(level(), levels[index - 1])));
+      const { map, factor, stride, rows, columns } = currentMap();
       const title = showsNorm() ? 'norm over all channels' : `channel ${channel.get()} of ${level().channel_count}`;
       const result = {
         level: level().name,
@@ -85,10 +87,7 @@ defineStage({
         [cell.column, cell.row, cell.column + 1, cell.row + 1].map((at) => at * stride),
         { colour: COLOURS.orange },
       );
-      const coarse =
-        stride === level().stride
-          ? ''
-          : ` (averaged over ${stride / level().stride} × ${stride / level().stride} cells)`;
+      const coarse = factor === 1 ? '' : ` (averaged over ${factor} × ${factor} cells)`;
       reading.textContent = `Row ${cell.row}, column ${cell.column}: ${short(value)}, ${title}${coarse}`;
       return { ...result, ready: 'true', cell: `${cell.row},${cell.column}`, value: String(value) };
     };

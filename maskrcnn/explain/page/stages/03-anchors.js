@@ -15,6 +15,12 @@ function anchorAt(level, row, column, anchor) {
   return [x + x1, y + y1, x + x2, y + y2];
 }
 
+/** How many anchors are positive; of very many the page has those with the largest IoUs only. */
+function bestOfAll({ positive, positive_count: count }) {
+  const [listed, all] = [positive.length, count].map(grouped);
+  return positive.length < count ? `the best ${listed} of ${all}` : all;
+}
+
 /** The detection that an anchor overlaps most, and what training would make of the anchor. */
 function judgeAnchor(box, objects, anchors, isPositive) {
   let best = { iou: 0, object: null };
@@ -85,9 +91,13 @@ defineStage({
       );
       const here = anchors.positive.filter((entry) => entry[0] === index).length;
       const total = levels.reduce((sum, one) => sum + one.rows * one.columns * one.cell.length, 0);
+      const own = level().rows * level().columns * level().cell.length;
+      const { name } = level();
       count.textContent =
-        `${grouped(total)} anchors on all levels, ${grouped(level().rows * level().columns * level().cell.length)} ` +
-        `of them on ${level().name}. Positive: ${anchors.positive.length}, on ${level().name} ${here}.`;
+        levels.length === 1
+          ? `${grouped(total)} anchors. Positive: ${bestOfAll(anchors)}.`
+          : `${grouped(total)} anchors on all levels, ${grouped(own)} of them on ${name}. ` +
+            `Positive: ${bestOfAll(anchors)}, on ${name} ${grouped(here)}.`;
     };
 
     const draw = (view) => {

@@ -5,7 +5,8 @@
 defineStage({
   id: 'proposals',
   lead: ({ data: { proposals } }) => [
-    'The best anchors of each level, moved as the RPN says, are far too many: every object is found again and again.',
+    `The best anchors${proposals.level_names.length > 1 ? ' of each level' : ''}, moved as the RPN says, are far too ` +
+      'many: every object is found again and again.',
     'Non-maximum suppression (NMS) visits them, best first, and a box survives unless its IoU with an earlier ' +
       'survivor exceeds the threshold.',
     `${proposals.level_names.length > 1 ? 'Only boxes of the same level compete here, and the' : 'The'} best ` +

@@ -18,9 +18,7 @@ defineStage({
   id: 'roialign',
   lead: ({ data: { rois } }) => [
     'The heads want the same number of features for each region of interest (RoI), be it 20 pixels wide or 500.',
-    `RoIAlign cuts the region into ${rois.box.size} × ${rois.box.size} bins, on the level that suits its size, and ` +
-      'each bin is the average of interpolated samples.',
-    'It never rounds a coordinate; RoIPool, which came before it, rounds the region and then every bin.',
+    ...describeLayer(rois),
   ],
   build(page, body) {
     const {
@@ -32,7 +30,9 @@ defineStage({
       body.append(element('p', {}, 'There are no RoIs: no proposal is left.'));
       return;
     }
-    const { size, sampling_ratio: ratio, aligned } = rois.box;
+    const { size, cells: pooledSize, sampling_ratio: ratio, aligned } = rois.box;
+    const layer = rois.roi_layer;
+    const hasBins = showsBins(rois);
     const boxNow = () => boxAt(boxes, selection.roi);
     const levelNow = () => pyramidLevel(boxNow(), rois.strides.length, rois.finest_size);
     const windowNow = () => {
@@ -55,10 +55,12 @@ defineStage({
     const channelsOfRoi = createChannels(rois.pooled, () => updateAll());
     const channelsOfDetection = createChannels(masks?.pooled, () => updateAll());
     /** The chosen channel where there are channels, and otherwise the norm. */
-    const pooledOf = (channels, norms, index) =>
-      what.get() === 'channel' && channels
-        ? channels.tile(Math.min(channel.get(), channels.count - 1))
-        : norms.tile(index);
+    const pooledOf = (channels, norms, index) => {
+      const shownChannel = channelOf(channels);
+      return shownChannel === null ? norms.tile(index) : channels.tile(shownChannel);
+    };
+    const channelOf = (channels) =>
+      what.get() === 'channel' && channels ? Math.min(channel.get(), channels.count - 1) : null;
     const pooledNow = () => pooledOf(channelsOfRoi(selection.roi), pooledNorms, selection.roi);
     const maskPooledNow = () => {
       const detection = selection.detectionOfRoi;
@@ -88,20 +90,30 @@ defineStage({
         drawImage(view, mapPicture(crop.map), crop.box);
       }
       drawCellGrid(view, seen);
-      if (roiPool.input.checked) drawRoiPool(view, box, stride, size);
-      const grid = roiAlignGrid(box, stride, size, ratio, aligned);
-      const chosenBin = bin.row * size + bin.column;
-      drawRoiAlign(view, grid, size, chosenBin);
+      const chosenBin = hasBins ? bin.row * size + bin.column : -1;
+      const grid = isRoIAlign(layer) ? roiAlignGrid(box, stride, size, ratio, aligned) : { points: [] };
+      if (isRoIAlign(layer)) {
+        if (roiPool.input.checked) drawRoiPool(view, box, stride, size);
+        drawRoiAlign(view, grid, size, chosenBin);
+      } else {
+        const drawBins = layer === 'pool' ? drawRoiPool : drawRoiWarp;
+        drawBins(view, box, stride, size, chosenBin);
+      }
       strokeBox(
         view,
         box.map((corner) => corner / stride),
         { colour: COLOURS.orange, width: 3 },
       );
       reason.textContent = describeLevelChoice(box, rois);
-      const value = pooledNow()?.values[chosenBin];
-      binReading.textContent =
-        `Bin in row ${bin.row + 1}, column ${bin.column + 1}: the average of ` +
-        `${counted(grid.points.length / size ** 2, 'sample')}${value === undefined ? '' : ` is ${short(value)}`}.`;
+      if (hasBins) {
+        const shownChannel = channelOf(channelsOfRoi(selection.roi));
+        const value = pooledNow()?.values[chosenBin];
+        binReading.textContent = `Bin in row ${bin.row + 1}, column ${bin.column + 1}`;
+        if (value !== undefined)
+          binReading.textContent += `: ${describeBin(rois, grid.points.length / size ** 2, value, shownChannel)}`;
+        if (shownChannel !== null && shown.get() === 'map')
+          binReading.textContent += ' The map below the bins shows the norm over all channels, not this one.';
+      }
       return {
         chosen: String(selection.roi),
         level: rois.level_names[level],
@@ -117,22 +129,24 @@ defineStage({
       tallest: 480,
       window: windowNow,
       draw,
-      label: 'The cells of the level around the RoI, with the bins and samples of RoIAlign and the cells of RoIPool',
+      label: isRoIAlign(layer)
+        ? 'The cells of the level around the RoI, with the bins and samples of RoIAlign and the cells of RoIPool'
+        : 'The cells of the level around the RoI, with those that the network takes for it',
     });
     const pooled = createPooledMap({
       name: 'roialign-pooled',
-      title: `Box head: ${size} × ${size}`,
+      title: `Box head: ${pooledSize} × ${pooledSize}`,
       mapOf: pooledNow,
-      bin,
-      size,
+      bin: hasBins ? bin : null,
+      size: pooledSize,
     });
     const maskPooled =
       masks &&
       createPooledMap({
         name: 'roialign-mask-pooled',
-        title: `Mask head: ${masks.box.size} × ${masks.box.size}`,
+        title: `Mask head: ${masks.box.cells} × ${masks.box.cells}`,
         mapOf: maskPooledNow,
-        size: masks.box.size,
+        size: masks.box.cells,
       });
     const maskNote = createHint('');
 
@@ -193,23 +207,17 @@ defineStage({
     };
     selection.onChange(updateAll);
 
-    const legend = createLegend([
-      { colour: COLOURS.orange, text: 'the RoI' },
-      { colour: COLOURS.white, text: 'RoIAlign’s bins' },
-      { colour: COLOURS.white, shape: 'dot', text: 'its samples' },
-      { colour: COLOURS.purple, style: 'dashed', text: 'the cells that RoIPool takes' },
-      { colour: COLOURS.purple, style: 'dotted', text: 'its bins' },
-    ]);
-    const halfCell = aligned
-      ? ''
-      : createHint(
-          'The bins lie half a cell too far to the right and down. These weights were ' +
-            'trained so (aligned = false): the centre of the first cell is taken for its corner.',
-        );
+    const halfCell =
+      aligned || !isRoIAlign(layer)
+        ? ''
+        : createHint(
+            'The bins lie half a cell too far to the right and down. These weights were ' +
+              'trained so (aligned = false): the centre of the first cell is taken for its corner.',
+          );
     const pooledMaps = element('div', { class: 'small-maps' }, ...[pooled.root, maskPooled?.root].filter(Boolean));
     arrange(body, {
-      controls: [createRoiSelect(page, 'roialign-roi'), shown, roiPool, what, channel],
-      figures: [cells, legend, halfCell],
+      controls: [createRoiSelect(page, 'roialign-roi'), shown, ...(isRoIAlign(layer) ? [roiPool] : []), what, channel],
+      figures: [cells, createPoolingLegend(layer), halfCell],
       panel: [whole, reason, pooledMaps, binReading, maskNote],
     });
     updateAll();

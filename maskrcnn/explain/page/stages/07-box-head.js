@@ -32,7 +32,7 @@ function describeDeltas(box, deltas, weights) {
 defineStage({
   id: 'box-head',
   lead: ({ data: { rois } }) => [
-    `The box head looks at the ${rois.box.size} × ${rois.box.size} features of an RoI and says two things: which ` +
+    `The box head looks at the ${rois.box.cells} × ${rois.box.cells} features of an RoI and says two things: which ` +
       'class it is, or background; and four deltas that move and stretch the box, so that it fits better.',
   ],
   build(page, body) {

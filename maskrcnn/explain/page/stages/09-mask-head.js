@@ -6,12 +6,17 @@ defineStage({
   id: 'mask-head',
   lead: ({ data: { masks } }) => [
     'A box cannot say that a thing is round, or slanted.',
-    `So for each of ${masks?.size ?? 28} × ${masks?.size ?? 28} cells of a detection’s box the mask head says how ` +
-      'likely it belongs to the object.',
+    `So for each of ${masks?.size ?? 28} × ${masks?.size ?? 28} cells of a detection’s box the mask head says ` +
+      (masks?.kind === 'pyramid'
+        ? 'how high it lies on a pyramid over the text: 1 in the middle, falling to 0 at the border.'
+        : 'how likely it belongs to the object.'),
     'Pasted back, each pixel of the picture looks up the cells around its centre, and those that reach a threshold ' +
       'are the mask.',
-    masks?.kind === 'pyramid' &&
-      'These weights were taught pyramids: 1 in the middle of a text, falling to 0 at its border.',
+    masks?.threshold === null &&
+      'The library’s outline is no such cut: it fits planes to the heights, and the outline is where they meet the ' +
+        'ground.',
+    masks?.paste === 'padded_resize' &&
+      'The library pastes by another convention here (padded_resize), so the edge may differ by a pixel.',
   ],
   build(page, body) {
     const { masks, detections } = page.data;
@@ -26,11 +31,14 @@ defineStage({
       return;
     }
     const { size } = masks;
-    const logits = float32Of(masks.logits);
-    const probabilities = logits.map(sigmoid);
+    const values = float32Of(masks.values);
+    const logits = masks.logits && float32Of(masks.logits);
+    const [valueName, valuesName] = masks.kind === 'pyramid' ? ['height', 'Heights'] : ['probability', 'Probabilities'];
     const box = () => detections[page.selection.detection].box;
     const aspect = 1.45;
     let cell = { row: Math.floor(size / 2), column: Math.floor(size / 2) };
+    /** The threshold as the values are: in 32 bits, so that those that equal it are not below it. */
+    const cut = () => round32(threshold.get());
     const reading = element('p', { class: 'reading' });
     const areaText = element('p', {});
     const windowOf = () =>
@@ -39,24 +47,24 @@ defineStage({
     const draw = (view) => {
       const { detection } = page.selection;
       drawPicture(view, page, 0.15);
-      const own = logits.subarray(detection * size * size, (detection + 1) * size * size);
+      const own = values.subarray(detection * size * size, (detection + 1) * size * size);
       // As fine as the screen, so that the border shows how values are interpolated between the cells.
       const scale = view.scale * Math.min(2, window.devicePixelRatio || 1);
       const { width, height } = page.data.picture;
       const pasted = pasteMask(own, size, box(), Math.ceil(width * scale), Math.ceil(height * scale), scale);
       if (pasted.width && pasted.height) {
         const place = [pasted.x, pasted.y, pasted.x + pasted.width, pasted.y + pasted.height].map((at) => at / scale);
-        drawImage(view, thresholdPicture(pasted, threshold.get(), COLOURS.orange, 0.45), place, { smooth: true });
+        drawImage(view, thresholdPicture(pasted, cut(), COLOURS.orange, 0.45), place, { smooth: true });
       }
       strokeBox(view, box(), { colour: COLOURS.white, width: 1.5 });
       const { polygon } = detections[detection];
       if (polygon) strokePolygon(view, polygon, { colour: COLOURS.sky, width: 2.5, style: 'dashed' });
-      const covered = pasted.values.reduce((sum, value) => sum + (value >= threshold.get()), 0) / scale ** 2;
+      const covered = pasted.values.reduce((sum, value) => sum + (value >= cut()), 0) / scale ** 2;
       const share = covered / Math.max(area(box()), 1e-6);
       areaText.textContent =
-        `At ${fixed(threshold.get(), 2)} the mask covers ${grouped(Math.round(covered))} of the network’s pixels, ` +
+        `At ${thresholdText(threshold.get())} the mask covers ${grouped(Math.round(covered))} of the network’s pixels, ` +
         `${fixed(100 * share, 0)} % of the box. ` +
-        `The library cuts at ${masks.threshold}.`;
+        (masks.threshold === null ? 'The library cuts at no threshold.' : `The library cuts at ${masks.threshold}.`);
       return {
         chosen: String(detection),
         threshold: String(threshold.get()),
@@ -65,7 +73,7 @@ defineStage({
       };
     };
 
-    const createCells = (name, title, valuesOf, limitOf, range) => {
+    const createCells = (name, title, shown, limitOf, range) => {
       const bar = createColourBar();
       const figure = createFigure({
         name,
@@ -74,7 +82,7 @@ defineStage({
         label: `${title} of the ${size} × ${size} cells. Arrow keys choose a cell.`,
         window: () => [0, 0, size, size],
         draw: (view) => {
-          const map = maskMap(valuesOf(), page.selection.detection, size, ...range);
+          const map = maskMap(shown, page.selection.detection, size, ...range);
           drawImage(view, mapPicture(map), [0, 0, size, size]);
           strokeBorder(view, map, limitOf());
           strokeBox(view, [cell.column, cell.row, cell.column + 1, cell.row + 1], {
@@ -84,8 +92,8 @@ defineStage({
           bar.set(map);
           const at = (page.selection.detection * size + cell.row) * size + cell.column;
           reading.textContent =
-            `Cell row ${cell.row + 1}, column ${cell.column + 1}: logit ${fixed(logits[at], 2)}, ` +
-            `probability ${fixed(probabilities[at], 3)}.`;
+            `Cell row ${cell.row + 1}, column ${cell.column + 1}: ` +
+            `${logits ? `logit ${fixed(logits[at], 2)}, ` : ''}${valueName} ${fixed(values[at], 3)}.`;
           return { cell: `${cell.row},${cell.column}`, chosen: String(page.selection.detection) };
         },
         onPick: ({ x, y }) => moveTo({ row: Math.floor(y), column: Math.floor(x) }),
@@ -109,21 +117,10 @@ defineStage({
       maps.forEach((map) => map.update());
     };
     const maps = [
-      createCells(
-        'mask-head-logits',
-        'Logits',
-        () => logits,
-        () => Math.log(threshold.get() / (1 - threshold.get())),
-        [],
-      ),
-      createCells(
-        'mask-head-probabilities',
-        masks.kind === 'pyramid' ? 'Heights' : 'Probabilities',
-        () => probabilities,
-        () => round32(threshold.get()),
-        [0, 1],
-      ),
-    ];
+      logits &&
+        createCells('mask-head-logits', 'Logits', logits, () => Math.log(threshold.get() / (1 - threshold.get())), []),
+      createCells('mask-head-probabilities', valuesName, values, cut, [0, 1]),
+    ].filter(Boolean);
     const figure = createFigure({
       name: 'mask-head',
       aspect,
@@ -145,22 +142,26 @@ defineStage({
       figure.update();
       maps.forEach((map) => map.update());
     };
+    const begin = masks.threshold ?? 0.5;
     const threshold = createSlider({
       id: 'mask-head-threshold',
       label: 'Threshold',
-      min: 0.05,
-      max: 0.95,
+      min: Math.min(0.05, begin),
+      max: Math.max(0.95, begin),
       step: 0.01,
-      value: masks.threshold,
-      format: (value) => fixed(value, 2),
+      value: begin,
+      format: thresholdText,
       onInput: updateAll,
     });
     const select = createDetectionSelect(page, 'mask-head-detection');
     page.selection.onChange(updateAll);
+    const outline = page.data.finds_text
+      ? 'outline, as the library reports it'
+      : `the outline of its largest piece at ${begin}`;
     const legend = createLegend([
       { colour: COLOURS.orange, shape: 'area', text: 'mask' },
       { colour: COLOURS.white, text: 'box' },
-      { colour: COLOURS.sky, style: 'dashed', text: 'outline, as the library reports it' },
+      { colour: COLOURS.sky, style: 'dashed', text: outline },
     ]);
     arrange(body, {
       controls: [select, threshold],

@@ -33,7 +33,7 @@ defineStage({
     `Lower the threshold, and ask what comes first: ${result.noun} that were missing, or nonsense?`,
   ],
   build(page, body) {
-    const { detections, result, skeleton, keypoint_names: names } = page.data;
+    const { detections, result, skeleton } = page.data;
     const boxes = Float32Array.from(detections.flatMap((detection) => detection.box));
     const table = element('div', { class: 'scrolling' });
     const counts = element('p', { class: 'counts' });
@@ -71,7 +71,7 @@ defineStage({
         labels(`${name}${fixed(detection.score, 2)}`, detection.box, classColour(detection.label));
       }
       counts.textContent =
-        `With a score of at least ${fixed(score.get(), 2)}: ${found.length} of ` +
+        `With a score of at least ${thresholdText(score.get())}: ${found.length} of ` +
         `${counted(detections.length, 'detection')}. Boxes are in pixels of the original picture.`;
       fill(
         table,
@@ -82,7 +82,7 @@ defineStage({
 
     const tellChosen = (i) => {
       const { label, score: value, keypoints } = detections[i];
-      const joints = keypoints && names ? `, with ${counted(keypoints.length, 'keypoint')}` : '';
+      const joints = keypoints ? `, with ${counted(keypoints.length, 'keypoint')}` : '';
       announce(`Detection ${i + 1}: ${className(page, label)}, score ${fixed(value, 2)}${joints}`);
     };
     const figure = createFigure({
@@ -124,7 +124,7 @@ defineStage({
       max: 1,
       step: 0.01,
       value: result.threshold,
-      format: (value) => fixed(value, 2),
+      format: thresholdText,
       onInput: () => figure.update(),
     });
     const reset = createButton({

@@ -6,7 +6,7 @@ defineStage({
   id: 'time',
   lead: () => [
     'How long each part took on the machine that made this page, without what it calls in turn.',
-    'These are single measurements of one picture; a second run of the same network is often faster.',
+    'These are single measurements of one picture.',
   ],
   build(page, body) {
     const { time } = page.data;

@@ -9,10 +9,14 @@ const ROLES = {
 
 defineStage({
   id: 'training',
-  lead: () => [
+  lead: ({ data: { training } }) => [
     'The ground truth of this picture is known, so here is what one step of training would do with it.',
     'It decides which anchors and RoIs are objects and which are background, draws a sample of both, and compares ' +
       'what the heads say with what they should have said.',
+    'It is done here with the whole picture, at the size and with the layers as they are for finding (evaluation ' +
+      'mode); training itself sees random crops, scales and colours.',
+    training.ground_truth.some(({ ignore }) => ignore) &&
+      'A negative that lies in a don’t-care region is ignored: nobody knows what is there.',
   ],
   build(page, body) {
     const { training, anchors } = page.data;
@@ -28,7 +32,11 @@ defineStage({
       'positive-anchors': {
         text: 'positive anchors',
         boxes: () => training.anchors.positive.map((entry) => ({ box: anchorBox(entry), positive: true })),
-        note: 'All anchors that overlap a ground truth enough, or are the best that it has.',
+        note:
+          'Anchors are positive that overlap a ground truth enough, or are the best that it has.' +
+          (training.anchors.positive.length < training.anchors.positive_count
+            ? ` Drawn: ${bestOfAll(training.anchors)}.`
+            : ''),
       },
       'sampled-anchors': {
         text: 'sampled anchors',
@@ -59,8 +67,7 @@ defineStage({
         const options = object.ignore
           ? { colour: COLOURS.yellow, width: 2, style: 'dotted' }
           : { colour: COLOURS.orange, width: 2.5 };
-        if (object.polygon) strokePolygon(view, object.polygon, options);
-        else strokeBox(view, object.box, options);
+        strokeBox(view, object.box, options);
         if (!object.ignore && page.data.class_names.length > 1)
           labels(className(page, object.label), object.box, options.colour);
       }
@@ -95,12 +102,15 @@ defineStage({
       { ...ROLES.positive, text: 'positive' },
       { ...ROLES.negative, text: 'negative' },
     ]);
-    const total = training.losses.reduce((sum, { value }) => sum + value, 0);
+    // A loss that is null was infinite or not a number, and then so is the sum.
+    const finite = training.losses.every(({ value }) => value !== null);
+    const lossText = (value) => (value === null ? 'not finite' : fixed(value, 4));
+    const total = finite ? training.losses.reduce((sum, { value }) => sum + value, 0) : null;
     const losses = createTable(
       ['loss', 'value', 'what it asks'],
       [
-        ...training.losses.map(({ name, value, meaning }) => [element('code', {}, name), fixed(value, 4), meaning]),
-        ['sum', fixed(total, 4), 'what the gradient is taken of'],
+        ...training.losses.map(({ name, value, meaning }) => [element('code', {}, name), lossText(value), meaning]),
+        ['sum', lossText(total), 'what the gradient is taken of'],
       ],
       { class: 'losses' },
     );
@@ -112,7 +122,7 @@ defineStage({
 
 /** Mask targets beside what the head says, one positive RoI at a time. */
 function buildMaskTargets(page, training, labels) {
-  const [targets, answers] = [training.mask_targets, training.mask_logits].map((sheet) =>
+  const [targets, answers] = [training.mask_targets, training.mask_answers].map((sheet) =>
     openSheet(sheet, () => figures.forEach((one) => one.update())),
   );
   const reading = element('p', { class: 'reading' });
