@@ -40,8 +40,8 @@ function judgeAnchor(box, objects, anchors, isPositive) {
 defineStage({
   id: 'anchors',
   lead: ({ data: { anchors } }) => [
-    'At every cell of every level stand a few boxes of fixed shapes, the anchors, and the network says which of them ' +
-      'lie near an object.',
+    `At every cell ${anchors.levels.length > 1 ? 'of every level ' : ''}stand a few boxes of fixed shapes, the ` +
+      'anchors, and the network says which of them lie near an object.',
     `Training calls one positive if its IoU with an object reaches ${anchors.positive_iou}, negative if all its IoUs ` +
       `are below ${anchors.negative_iou}, and ignores the rest; the best one of an object may be positive with less.`,
     'Here the detections stand in for the objects.',

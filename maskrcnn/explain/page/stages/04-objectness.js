@@ -29,8 +29,8 @@ function describeAnchors(level) {
 defineStage({
   id: 'objectness',
   lead: ({ data }) => [
-    'A tiny network slides over every level and gives each anchor a probability that there is something, whatever it ' +
-      'may be.',
+    `A tiny network slides over ${data.anchors.levels.length > 1 ? 'every level' : 'the map'} and gives each anchor a ` +
+      'probability that there is something, whatever it may be.',
     data.anchors.levels.length > 1 && 'Each level answers for objects of its own size, so each lights up elsewhere.',
   ],
   build(page, body) {
