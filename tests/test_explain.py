@@ -20,7 +20,7 @@ from small_variants import VARIANTS
 
 from maskrcnn import boxes as box_functions
 from maskrcnn.cli import MISTAKE, main
-from maskrcnn.config import Config
+from maskrcnn.config import Config, TextConfig
 from maskrcnn.data.collate import inference_batch
 from maskrcnn.detector import Detector, load
 from maskrcnn.explain import explain, write_page
@@ -54,8 +54,8 @@ def values(found: dict) -> np.ndarray:
 
 def detector_of(model_config) -> Detector:
     torch.manual_seed(0)
-    model = MaskRCNN(model_config)
-    return Detector(model, replace(Config(), model=model_config))
+    outlines = "planes" if model_config.mask_head.targets == "pyramid" else "contour"
+    return Detector(MaskRCNN(model_config), Config(model=model_config, text=TextConfig(outlines=outlines)))
 
 
 @pytest.fixture(scope="module")

@@ -157,16 +157,16 @@ def test_bins_of_roipool_are_those_whose_maxima_it_takes(run, box):
 
 @pytest.mark.parametrize("box", [[10.0, 5.0, 40.0, 30.0], [-6.3, 20.2, 30.9, 58.8], [31.0, 31.0, 32.0, 33.0]])
 def test_a_pasted_mask_covers_the_pixels_that_the_op_covers(run, box):
-    logits = torch.randn(7, 7, generator=torch.Generator().manual_seed(1)) * 4
-    script = """([logits, box]) => {
-      const found = pasteMask(Float32Array.from(logits), 7, box, 50, 60, 1);
+    mask = (torch.randn(7, 7, generator=torch.Generator().manual_seed(1)) * 4).sigmoid()
+    script = """([mask, box]) => {
+      const found = pasteMask(Float32Array.from(mask), 7, box, 50, 60, 1);
       return { ...found, values: Array.from(found.values) };
     }"""
-    found = run(script, [logits.flatten().tolist(), box])
+    found = run(script, [mask.flatten().tolist(), box])
     pasted = torch.zeros(60, 50)
     values = torch.tensor(found["values"]).view(found["height"], found["width"])
     pasted[found["y"] : found["y"] + found["height"], found["x"] : found["x"] + found["width"]] = values
     expected = ops.paste_masks(
-        logits.sigmoid()[None], torch.tensor([box]), height=60, width=50, convention="pixel_centres"
+        mask[None], torch.tensor([box]), height=60, width=50, convention="pixel_centres"
     )[0]
     assert expected.any() and torch.equal(pasted >= 0.5, expected)
