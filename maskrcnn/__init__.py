@@ -24,12 +24,13 @@ Boxes are (x1, y1, x2, y2) in continuous pixels: pixel i covers [i, i + 1) and a
 __version__ = "0.1.0"
 
 
-def load(weights, device="cpu", settings=(), compile=False):
+def load(weights, device="cpu", settings=(), compile=False, precision="float32"):
     """A `maskrcnn.detector.Detector` of a weights file or a shipped name such as "text_small".
 
     settings: changes to the settings in the file, such as "model.image.long_side=1280".
     compile: use `torch.compile`, which takes minutes to start.
+    precision: "bfloat16" is faster where the processor or the GPU has instructions for it.
     """
     from maskrcnn.detector import load as load_detector  # here, so that `import maskrcnn` alone costs nothing
 
-    return load_detector(weights, device, settings, compile)
+    return load_detector(weights, device, settings, compile, precision)

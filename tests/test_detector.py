@@ -1,5 +1,6 @@
 """The detector: outlines worked by hand from what a network says, every kind of picture, loading by file and name."""
 
+import inspect
 import io
 from dataclasses import replace
 
@@ -294,6 +295,11 @@ def test_a_file_comes_before_a_shipped_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_small_weights(tmp_path / "text_small")
     assert find_weights("text_small").resolve() == tmp_path / "text_small"
+
+
+def test_the_packages_own_load_takes_what_the_detectors_takes():
+    names = [list(inspect.signature(function).parameters) for function in (maskrcnn.load, load)]
+    assert names[0] == names[1]
 
 
 def test_half_precision_finds_the_same_to_three_digits(tmp_path):

@@ -387,6 +387,7 @@ def test_the_command_writes_a_page(tmp_path, photograph, capsys):
     [
         (["missing.jpg", "--out", "page.html"], "missing.jpg"),
         (["photo.png", "--out", "page.htm"], "found the ending '.htm', expected .html"),
+        (["photo.png", "--out", "photo.png/page.html"], "page.html: found a file in its way, expected a folder"),
         (["photo.png", "--out", "page.html", "--targets", "gt.txt"], "gt.txt: found no such file"),
         (["photo.png", "--out", "page.html", "--weights", "nothing"], "nothing: found no such file"),
     ],

@@ -50,7 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Writes the page. Raises ValueError for a picture, weights or ground truth that are not what they should be."""
     out, picture = output_file(arguments.out, ".html"), Path(arguments.image)
-    out.parent.mkdir(parents=True, exist_ok=True)  # before the work, not after it: it may be impossible
+    try:  # before the work, not after it
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ValueError(f"{out}: found a file in its way, expected a folder to write into") from None
     detector = load(
         arguments.weights, available_device(), all_settings(arguments), precision=arguments.precision
     )

@@ -82,7 +82,7 @@ function describeLevelChoice(box, rois) {
   const clamped = exact === level ? '' : `, and so ${level}, as levels count from 0 to ${count - 1}`;
   return (
     `The RoI is ${sizeText(box)} pixels large, so its level is ⌊log₂(√(w · h) / ${rois.finest_size})⌋ = ` +
-    `⌊log₂(${side} / ${rois.finest_size})⌋ = ⌊${fixed(logarithm, 2)}⌋ = ${fixed(exact, 0)}${clamped}. That is ${cells}.`
+    `⌊log₂(${side} / ${rois.finest_size})⌋ = ⌊${fixed(logarithm, 2)}⌋ = ${fixed(exact, 0)}${clamped}. That is ${cells}. The level of the anchor that it came from plays no part.`
   );
 }
 

@@ -34,7 +34,7 @@ defineStage({
     'The backbone, a convolutional network, turns the picture into maps of ever fewer cells and ever more channels.',
     data.features.some(({ kind }) => kind === 'merged') &&
       'The pyramid (P) then lets coarse levels, which know what is there, tell the fine ones, which know where.',
-    'Bright is where the vector of channels is long: there the network has noticed something.',
+    'Bright is where the vector of channels is long: there something excites the network, be it an object, an edge or the border of the picture.',
   ],
   build(page, body) {
     const levels = page.data.features.map((level) => ({
@@ -45,8 +45,7 @@ defineStage({
     // Begins at a level for small things, or without a pyramid at the one that RoIs are pooled from.
     const first = ['P3', page.data.rois.level_names[0]].map((name) => levels.findIndex((one) => one.name === name));
     let index = first.find((place) => place >= 0) ?? 0;
-    let cell = { row: 0, column: 0 };
-    let seeksPeak = true;
+    let place = null; // in the picture, so that it stays where it is from level to level; at first that of the peak
     const note = element('div', {});
     const reading = element('p', { class: 'reading' });
     const bar = createColourBar();
@@ -61,10 +60,22 @@ defineStage({
       return { map, factor, stride: level().stride * factor, ...sheet };
     };
 
+    /** The cell of the map that is shown at the chosen place. */
+    const currentCell = ({ map, stride, rows, columns }) => {
+      if (!place && !map) return { row: 0, column: 0 };
+      if (!place) {
+        const peak = map.values.indexOf(stretched(map).high);
+        place = { x: ((peak % columns) + 0.5) * stride, y: (Math.floor(peak / columns) + 0.5) * stride };
+      }
+      const within = (at, count) => Math.max(0, Math.min(count - 1, Math.floor(at / stride)));
+      return { row: within(place.y, rows), column: within(place.x, columns) };
+    };
+
     const draw = (view) => {
       drawPicture(view, page);
       fill(note, levelTable(levels, level()), element('p', {}, describeLevel(level(), levels[index - 1])));
-      const { map, factor, stride, rows, columns } = currentMap();
+      const current = currentMap();
+      const { map, factor, stride, rows, columns } = current;
       const title = showsNorm() ? 'norm over all channels' : `channel ${channel.get()} of ${level().channel_count}`;
       const result = {
         level: level().name,
@@ -75,27 +86,21 @@ defineStage({
       const contrast = stretched(map);
       drawImage(view, mapPicture(contrast), [0, 0, columns * stride, rows * stride], { opacity: opacity.get() / 100 });
       bar.set(contrast);
-      if (seeksPeak) {
-        const peak = map.values.indexOf(contrast.high);
-        cell = { row: Math.floor(peak / columns), column: peak % columns };
-        seeksPeak = false;
-      }
-      cell = { row: Math.min(cell.row, rows - 1), column: Math.min(cell.column, columns - 1) };
+      const cell = currentCell(current);
       const value = map.values[cell.row * columns + cell.column];
       strokeBox(
         view,
         [cell.column, cell.row, cell.column + 1, cell.row + 1].map((at) => at * stride),
         { colour: COLOURS.orange },
       );
-      const coarse = factor === 1 ? '' : ` (averaged over ${factor} × ${factor} cells)`;
-      reading.textContent = `Row ${cell.row}, column ${cell.column}: ${short(value)}, ${title}${coarse}`;
+      const rangeOf = (at) => (factor === 1 ? `${at}` : `${at * factor} to ${(at + 1) * factor - 1}`);
+      const coarse = factor === 1 ? '' : ', on average';
+      reading.textContent = `Row ${rangeOf(cell.row)}, column ${rangeOf(cell.column)}: ${short(value)}, ${title}${coarse}`;
       return { ...result, ready: 'true', cell: `${cell.row},${cell.column}`, value: String(value) };
     };
 
-    const moveTo = ({ x, y }) => {
-      const { stride, rows, columns } = currentMap();
-      const within = (at, count) => Math.max(0, Math.min(count - 1, Math.floor(at / stride)));
-      cell = { row: within(y, rows), column: within(x, columns) };
+    const moveTo = (at) => {
+      place = at;
       figure.update();
     };
     const figure = createFigure({
@@ -107,20 +112,19 @@ defineStage({
       onPick: moveTo,
       onHover: (at) => at && moveTo(at),
       onKey: (key) => {
-        const { map, rows, columns } = currentMap();
-        const moved = movedCell(key, cell, rows, columns);
+        const current = currentMap();
+        const { map, stride, rows, columns } = current;
+        const moved = movedCell(key, currentCell(current), rows, columns);
         if (!moved) return false;
-        cell = moved;
-        figure.update();
+        moveTo({ x: (moved.column + 0.5) * stride, y: (moved.row + 0.5) * stride });
         if (map)
-          announce(`Row ${cell.row}, column ${cell.column}: ${short(map.values[cell.row * columns + cell.column])}`);
+          announce(`Row ${moved.row}, column ${moved.column}: ${short(map.values[moved.row * columns + moved.column])}`);
         return true;
       },
     });
     const setLevel = (name) => {
       index = levels.findIndex((one) => one.name === name);
       channel.limit(level().channels.count - 1);
-      seeksPeak = true;
       figure.update();
     };
     const levelChoice = createChoice({

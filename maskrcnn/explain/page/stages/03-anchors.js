@@ -44,7 +44,9 @@ defineStage({
       'anchors, and the network says which of them lie near an object.',
     `Training calls one positive if its IoU with an object reaches ${anchors.positive_iou}, negative if all its IoUs ` +
       `are below ${anchors.negative_iou}, and ignores the rest; the best one of an object may be positive with less.`,
-    'Here the detections stand in for the objects.',
+    data.training
+      ? 'Here the detections stand in for the objects; the last section has what the ground truth says.'
+      : 'Here the detections stand in for the objects.',
   ],
   build(page, body) {
     const { anchors } = page.data;

@@ -59,7 +59,8 @@ defineStage({
       strokeBox(view, box(), { colour: COLOURS.white, width: 1.5 });
       const { polygon } = detections[detection];
       if (polygon) strokePolygon(view, polygon, { colour: COLOURS.sky, width: 2.5, style: 'dashed' });
-      const covered = pasted.values.reduce((sum, value) => sum + (value >= cut()), 0) / scale ** 2;
+      // Counted on the network's own pixels, so that it does not depend on the size of the window.
+      const covered = pasteMask(own, size, box(), width, height, 1).values.reduce((sum, v) => sum + (v >= cut()), 0);
       const share = covered / Math.max(area(box()), 1e-6);
       areaText.textContent =
         `At ${thresholdText(threshold.get())} the mask covers ${grouped(Math.round(covered))} of the network’s pixels, ` +
@@ -68,7 +69,7 @@ defineStage({
       return {
         chosen: String(detection),
         threshold: String(threshold.get()),
-        covered: covered.toFixed(1),
+        covered: String(covered),
         polygon: String(Boolean(polygon)),
       };
     };
