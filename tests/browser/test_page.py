@@ -219,6 +219,7 @@ def test_levels_and_channels_of_the_maps_can_be_chosen(open_page, text):
     slide(page, "features-channel", 3)
     shown = drawn(page, "features")
     assert shown["shown"] == "3" and shown["value"] != norm
+    page.locator("#features-shown-norm").check(force=True)
     page.locator("#features-level-P2").check(force=True)
     fine = [int(at) for at in drawn(page, "features")["cell"].split(",")]
     page.locator("#features-level-P3").check(force=True)
