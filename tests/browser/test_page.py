@@ -298,6 +298,10 @@ def test_training_shows_what_was_sampled_and_each_loss(open_page, text):
     page.locator("#training-shown-sampled-rois").check(force=True)
     shown, targets = drawn(page, "training"), text.data["training"]["mask_targets"]
     assert int(shown["positive"]) == targets["count"] > 0 and int(shown["negative"]) > 0
+    page.locator("#training-shown-sampled-anchors").check(force=True)
+    slide(page, "training-mask", targets["count"])
+    shown = drawn(page, "training")
+    assert shown["shown"] == "sampled-rois" and shown["marked"] == str(targets["count"] - 1)
     said = page.locator("#training").inner_text()
     for loss in text.data["training"]["losses"]:
         assert loss["name"] in said and f"{loss['value']:.4f}" in said

@@ -25,6 +25,7 @@ defineStage({
     const roiPositive = bytesOf(training.rois.positive);
     const roiLabels = int32Of(training.rois.labels);
     const note = element('p', { class: 'counts' });
+    let marked = null; // the positive RoI whose mask is looked at; positives come first
     const anchorBox = ([level, row, column, anchor]) => anchorAt(anchors.levels[level], row, column, anchor);
 
     /** What can be shown over the picture: boxes, each positive or negative. */
@@ -71,6 +72,11 @@ defineStage({
         if (!object.ignore && page.data.class_names.length > 1)
           labels(className(page, object.label), object.box, options.colour);
       }
+      if (marked !== null && shown.get() === 'sampled-rois') {
+        const box = boxAt(roiBoxes, marked);
+        strokeBox(view, box, { colour: COLOURS.white, width: 3 });
+        labels(`RoI ${marked + 1}`, box, COLOURS.white, true);
+      }
       const positive = boxes.filter((one) => one.positive).length;
       const negative = boxes.length === positive ? '' : `, ${counted(boxes.length - positive, 'negative')}`;
       note.textContent = `${counted(positive, 'positive')}${negative}. ${collection.note}`;
@@ -79,6 +85,7 @@ defineStage({
         positive: String(positive),
         negative: String(boxes.length - positive),
         truth: String(truth.length),
+        marked: String(marked ?? ''),
       };
     };
 
@@ -114,14 +121,19 @@ defineStage({
       ],
       { class: 'losses' },
     );
-    const masks = training.mask_targets?.count ? buildMaskTargets(page, training, roiLabels) : '';
+    const mark = (roi) => {
+      marked = roi;
+      shown.set('sampled-rois');
+      figure.update();
+    };
+    const masks = training.mask_targets?.count ? buildMaskTargets(page, training, roiLabels, mark) : '';
     arrange(body, { controls: [shown], figures: [figure, legend], panel: [note, masks] });
     body.append(element('h3', {}, 'The losses'), losses);
   },
 });
 
-/** Mask targets beside what the head says, one positive RoI at a time. */
-function buildMaskTargets(page, training, labels) {
+/** Mask targets beside what the head says, one positive RoI at a time, which `onChoose` is told. */
+function buildMaskTargets(page, training, labels, onChoose) {
   const [targets, answers] = [training.mask_targets, training.mask_answers].map((sheet) =>
     openSheet(sheet, () => figures.forEach((one) => one.update())),
   );
@@ -157,7 +169,10 @@ function buildMaskTargets(page, training, labels) {
     max: targets.count,
     step: 1,
     value: 1,
-    onInput: () => figures.forEach((one) => one.update()),
+    onInput: (chosen) => {
+      figures.forEach((one) => one.update());
+      onChoose(chosen - 1);
+    },
   });
   return element(
     'div',
