@@ -150,6 +150,7 @@ def test_the_maps_are_those_of_the_backbone_and_the_pyramid(explained):
             assert np.abs(np.sqrt((channels**2).sum(axis=0)) - norm).max() < tolerance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", VARIANTS.values(), ids=list(VARIANTS))
 def test_every_variant_has_a_page_with_the_masks_that_it_computed(photograph, tmp_path, config):
     detector = detector_of(replace(config, box_head=replace(config.box_head, score_threshold=0.01)))

@@ -304,6 +304,7 @@ def test_what_is_no_longer_made_of_layers_is_refused():
         folded(nn.Sequential(network()))
 
 
+@pytest.mark.slow
 def test_export_takes_float32_and_says_what_it_does_not_take():
     model = network(NETWORKS["text"])
     program = exported(folded(model)).module()
