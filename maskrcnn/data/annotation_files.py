@@ -70,17 +70,20 @@ class Annotations(NamedTuple):
     """(G,) bool."""
     problems: tuple[Problem, ...]
 
-    def undecoded(self, picture: EncodedPicture) -> UndecodedSample:
-        """The words with their picture; all are of the one class, text."""
-        words = Sample(
-            name=picture.name,
-            image=black(picture.height, picture.width),
+    def sample(self, name: str, image: np.ndarray) -> Sample:
+        """The words in a picture (H, W, 3) uint8 called `name`; all are of the one class, text."""
+        return Sample(
+            name=name,
+            image=image,
             polygons=self.polygons,
             labels=np.ones(len(self.polygons), dtype=np.int64),
             ignore=self.ignore,
             transcriptions=self.transcriptions,
         )
-        return UndecodedSample(words, picture)
+
+    def undecoded(self, picture: EncodedPicture) -> UndecodedSample:
+        """The words with their picture."""
+        return UndecodedSample(self.sample(picture.name, black(picture.height, picture.width)), picture)
 
 
 ParseFile = Callable[[bytes, str], list[Word]]

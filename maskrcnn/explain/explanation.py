@@ -96,7 +96,7 @@ def explain(
     }
     stages = [_stage(stage, trace, batch) for stage in STAGES]
     if sample is not None:
-        of_training = _training_trace(detector, replace(sample, image=image))
+        of_training = _training_trace(detector, sample)
         data["training"] = training(*of_training, model)
         stages.append(_stage(TRAINING, of_training[0], batch))
     return Explanation(data | {"stages": stages}, found)

@@ -188,16 +188,17 @@ def rois(trace: Trace, model: MaskRCNN, of_detections: Sequence[int]) -> dict[st
     of_detections: those that became detections, which have all their channels shown.
     """
     given, config = trace["detect/select"].arguments, model.config.box_head
-    logits = given["logits"][0][given["proposals"].valid[0]]  # (R, K)
-    boxes = given["proposals"].boxes[0][given["proposals"].valid[0]]
-    deltas = given["deltas"][0][given["proposals"].valid[0]]  # (R, K - 1, 4)
+    valid = given["proposals"].valid[0]
+    logits = given["logits"][0][valid]  # (R, K)
+    boxes = given["proposals"].boxes[0][valid]  # (R, 4)
+    deltas = given["deltas"][0][valid]  # (R, K - 1, 4)
     scores = logits.softmax(dim=-1)
     best = scores.topk(min(_BEST_CLASSES, scores.shape[1]), dim=-1)
     label = scores[:, 1:].argmax(dim=-1)  # of the best foreground class, counted from 0
     own = deltas[torch.arange(len(deltas)), label]
     refined = box_functions.decode(own, boxes, config.box_weights, config.clamp_both_sides)
     refined = box_functions.clip(refined[None], given["image_sizes"])[0]
-    pooled = trace.all("detect/pool")[0].result[0][: len(boxes)].float()
+    pooled = trace.all("detect/pool")[0].result[0][: len(boxes)].float()  # (R, C, S, S)
     shown = dict.fromkeys([*of_detections, *range(len(boxes))])
     return {
         "boxes": float32(boxes),

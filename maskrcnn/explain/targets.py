@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,15 +38,7 @@ def read_targets(annotations: str | os.PathLike, image: np.ndarray, name: str, c
         raise ValueError(f"{path}: cannot be read as {layout}, expected --format with one of: {', '.join(known)}")
     if path.stat().st_size > _LARGEST:
         raise ValueError(f"{path}: found {path.stat().st_size:,} bytes, expected the annotations of one picture")
-    words = reader.read_annotations(path.read_bytes(), path.name)
-    return Sample(
-        name=name,
-        image=image,
-        polygons=words.polygons,
-        labels=np.ones(len(words.polygons), dtype=np.int64),
-        ignore=words.ignore,
-        transcriptions=words.transcriptions,
-    )
+    return reader.read_annotations(path.read_bytes(), path.name).sample(name, image)
 
 
 def _from_coco(path: Path, image: np.ndarray, name: str, config: Config) -> Sample:
@@ -63,8 +56,4 @@ def _from_coco(path: Path, image: np.ndarray, name: str, config: Config) -> Samp
     if (height, width) != image.shape[:2]:
         found = f"{image.shape[1]} x {image.shape[0]}"
         raise ValueError(f"{path}: {name} is annotated as {width} x {height} pixels, found {found}")
-    annotated = data.annotated(index)
-    return Sample(
-        name, image, annotated.polygons, annotated.labels, annotated.ignore, annotated.transcriptions,
-        annotated.part_of, annotated.keypoints, annotated.keypoint_names,
-    )  # fmt: skip
+    return replace(data.annotated(index), image=image)

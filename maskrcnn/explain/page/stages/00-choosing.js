@@ -74,6 +74,30 @@ function createViewChoice(page, { id, value = 'whole', boxOf, onChange }) {
   return { root: choice.root, window: shown };
 }
 
+/** Of features, the norm over all channels or one of them. */
+function createNormChoice(id, label, onChange) {
+  const options = [
+    { value: 'norm', text: 'norm over channels' },
+    { value: 'channel', text: 'one channel' },
+  ];
+  return createChoice({ id, label, value: 'norm', onChange, options });
+}
+
+/** Which channel; moving it chooses "one channel" in a norm choice. Its limit is set once it is known. */
+function createChannelSlider(id, normChoice, onInput) {
+  const choose = () => {
+    normChoice.set('channel');
+    onInput();
+  };
+  return createSlider({ id, label: 'Channel', min: 0, max: 0, step: 1, value: 0, onInput: choose });
+}
+
+/** How much of the picture a map over it hides, in percent. */
+function createOpacitySlider(id, onInput) {
+  const format = (value) => `${value} %`;
+  return createSlider({ id, label: 'Opacity', min: 0, max: 100, step: 5, value: 75, format, onInput });
+}
+
 /** The list of RoIs: those that became detections first. */
 function createRoiSelect(page, id) {
   const { detections, rois } = page.data;

@@ -134,38 +134,9 @@ defineStage({
       onChange: setLevel,
       options: levels.map(({ name }) => ({ value: name, text: name })),
     });
-    const shown = createChoice({
-      id: 'features-shown',
-      label: 'Show',
-      value: 'norm',
-      onChange: () => figure.update(),
-      options: [
-        { value: 'norm', text: 'norm over channels' },
-        { value: 'channel', text: 'one channel' },
-      ],
-    });
-    const channel = createSlider({
-      id: 'features-channel',
-      label: 'Channel',
-      min: 0,
-      max: 0,
-      step: 1,
-      value: 0,
-      onInput: () => {
-        shown.set('channel');
-        figure.update();
-      },
-    });
-    const opacity = createSlider({
-      id: 'features-opacity',
-      label: 'Opacity',
-      min: 0,
-      max: 100,
-      step: 5,
-      value: 75,
-      format: (value) => `${value} %`,
-      onInput: () => figure.update(),
-    });
+    const shown = createNormChoice('features-shown', 'Show', () => figure.update());
+    const channel = createChannelSlider('features-channel', shown, () => figure.update());
+    const opacity = createOpacitySlider('features-opacity', () => figure.update());
     setLevel(level().name);
     arrange(body, {
       controls: [levelChoice, shown, channel, opacity],

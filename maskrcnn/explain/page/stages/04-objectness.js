@@ -158,16 +158,7 @@ defineStage({
         figure.update();
       },
     });
-    const opacity = createSlider({
-      id: 'objectness-opacity',
-      label: 'Opacity',
-      min: 0,
-      max: 100,
-      step: 5,
-      value: 75,
-      format: (value) => `${value} %`,
-      onInput: () => figure.update(),
-    });
+    const opacity = createOpacitySlider('objectness-opacity', () => figure.update());
     offerAnchors();
     arrange(body, {
       controls: [levelChoice, anchorControl, opacity],

@@ -150,28 +150,8 @@ defineStage({
       });
     const maskNote = createHint('');
 
-    const what = createChoice({
-      id: 'roialign-what',
-      label: 'Pooled',
-      value: 'norm',
-      onChange: () => updateAll(),
-      options: [
-        { value: 'norm', text: 'norm' },
-        { value: 'channel', text: 'one channel' },
-      ],
-    });
-    const channel = createSlider({
-      id: 'roialign-channel',
-      label: 'Channel',
-      min: 0,
-      max: 0,
-      step: 1,
-      value: 0,
-      onInput: () => {
-        what.set('channel');
-        updateAll();
-      },
-    });
+    const what = createNormChoice('roialign-what', 'Pooled', () => updateAll());
+    const channel = createChannelSlider('roialign-channel', what, () => updateAll());
     const shown = createChoice({
       id: 'roialign-shown',
       label: 'Below the bins',
